@@ -1,0 +1,83 @@
+"""From any picture a person sends to what a net was trained on."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import InvalidParameter
+from service.images import colour, digits
+from service.images.decode import Decoded, decode, pixels
+from service.manifest import InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """What a request may ask for: `invert` for digits, whether the ink is the dark side; `fit` for colour."""
+
+    preprocess: Literal["auto", "none"] = "auto"
+    invert: digits.Invert = "auto"
+    fit: colour.Fit = "cover"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the net is shown: uint8 [H,W,C], and how it came to be. `box` is the ink's, left, top, right and
+    bottom in pixels of the upright picture; `ink_share` the share of the net's pixels above 127."""
+
+    image: NDArray[np.uint8]
+    steps: list[str] = field(default_factory=list)
+    inverted: bool = False
+    box: tuple[int, int, int, int] | None = None
+    ink_share: float | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_pixels: int) -> Prepared:
+    """An image file → what a model with this input was trained on: one channel a digit, three a colour photo.
+
+    Raises NotAnImage, TooManyPixels, UndecodableImage, BlankImage, or InvalidParameter when the
+    options leave no way to the model's size.
+    """
+    decoded = decode(data, max_pixels=max_pixels)
+    if options.preprocess == "none":
+        return _as_it_is(decoded, input_spec, options)
+    if input_spec.channels == 1:
+        return _digit(decoded, input_spec, options)
+    image, steps = colour.fit_to(decoded.image, input_spec.width, input_spec.height, options.fit)
+    return _finished(pixels(image), decoded, steps, options.invert == "yes")
+
+
+def _digit(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:
+    digit = digits.to_digit(decoded.image, options.invert)
+    image, steps = digit.image, decoded.steps + digit.steps
+    if image.shape != (spec.height, spec.width):
+        resized = Image.fromarray(image).resize((spec.width, spec.height), Image.Resampling.BICUBIC)
+        image = pixels(resized)
+        steps.append(f"resized to {spec.width} × {spec.height}")
+    return Prepared(
+        image[..., None], steps, digit.inverted, digit.box, digit.ink_share, decoded.warnings + digit.warnings
+    )
+
+
+def _as_it_is(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:
+    image = decoded.image
+    if image.size != (spec.width, spec.height):
+        raise InvalidParameter(
+            f"preprocess=none takes an image of {spec.width} × {spec.height} pixels; "
+            f"this one is {image.width} × {image.height}"
+        )
+    image = image.convert("L" if spec.channels == 1 else "RGB")
+    steps = ["used as it is (preprocess=none)"]
+    return _finished(pixels(image), decoded, steps, options.invert == "yes")
+
+
+def _finished(image: NDArray[np.uint8], decoded: Decoded, steps: list[str], invert: bool) -> Prepared:
+    image = image if image.ndim == len("HWC") else image[..., None]
+    steps = decoded.steps + steps
+    if invert:
+        image = 255 - image
+        steps.append("inverted, as asked")
+    return Prepared(image, steps, invert, warnings=decoded.warnings)

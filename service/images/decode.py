@@ -1,0 +1,114 @@
+"""Any image file → one upright 8-bit picture, grey or RGB. Never anything but a Problem for any bytes."""
+
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from service.errors import NotAnImage, TooManyPixels, UndecodableImage
+from service.images import containers, flatten
+
+DRAFT_SIDE = 640  # px; a JPEG's longer side is decoded at no less than this, by powers of two
+_LONGEST_REASON = 200
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The plugins are called by name: Image.open would try other formats, and warn of sizes checked here.
+_PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "WEBP": WebPImageFile,
+    "GIF": GifImageFile,
+    "BMP": BmpImageFile,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upright picture of mode "L" or "RGB", 8 bits a channel; what was done to get it, in words."""
+
+    image: Image.Image
+    steps: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def decode(data: bytes, *, max_pixels: int) -> Decoded:
+    """A PNG, JPEG, WEBP, GIF or BMP file → its first frame, upright, without transparency.
+
+    A JPEG much larger than DRAFT_SIDE is decoded at a half, a quarter or an eighth of its size.
+    Raises NotAnImage, TooManyPixels (before anything is decoded) or UndecodableImage.
+    """
+    container = _describe(data)
+    _check_size(container, max_pixels)
+    try:
+        return _open(container)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
+        raise UndecodableImage(f"the {container.format} cannot be decoded: {_reason(error)}") from error
+
+
+def _describe(data: bytes) -> containers.Container:
+    kind = containers.sniff(data)
+    if kind is None:
+        head = f"they begin with {data[:8].hex(' ')}" if data else "there are none"
+        raise NotAnImage(f"the {len(data):,} bytes are no PNG, JPEG, WEBP, GIF or BMP: {head}")
+    try:
+        return containers.read(data, kind)
+    except containers.READER_ERRORS as error:
+        what = str(error) if isinstance(error, containers.MalformedError) else "it ends within its header"
+        raise UndecodableImage(f"the {kind} of {len(data):,} bytes is damaged: {what}") from error
+
+
+def _check_size(container: containers.Container, max_pixels: int) -> None:
+    width, height = container.width, container.height
+    if width * height > max_pixels:
+        raise TooManyPixels(
+            f"the {container.format} has {width:,} × {height:,} = {width * height:,} pixels; "
+            f"at most {max_pixels:,} are decoded"
+        )
+    if not width or not height:
+        raise UndecodableImage(f"the {container.format} is {width} × {height} pixels large")
+
+
+def _open(container: containers.Container) -> Decoded:
+    steps, warnings = [], []
+    with _PLUGINS[container.format](BytesIO(container.data)) as image:
+        if image.size != (container.width, container.height):
+            raise ValueError(f"its parts disagree about its size, {image.size}")
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+        if image.size != (container.width, container.height):
+            steps.append(f"decoded at {image.width} × {image.height} by the JPEG's own reduction")
+        image.load()
+        upright, flattening = flatten.to_8_bit(image)
+    steps += flattening
+    if container.orientation in _TRANSPOSED:
+        upright = upright.transpose(_TRANSPOSED[container.orientation])
+        steps.append(f"turned upright (EXIF orientation {container.orientation})")
+    if container.animated:
+        warnings.append("the image is animated: only its first frame was used")
+    return Decoded(upright, steps, warnings)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """uint8 [H,W] of a picture of mode "L", [H,W,3] of one of mode "RGB"."""
+    flat = np.frombuffer(image.tobytes(), np.uint8)
+    return flat.reshape(image.height, image.width, *image.getbands()[1:] and (3,))
