@@ -1,0 +1,97 @@
+"""`python -m training`: fetch, preprocess, train, export, list.
+
+Commands import what they need when they run: TensorFlow takes seconds, and `list` should not.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from training.datasets import DATASETS, DataError
+from training.experiments import EXPERIMENTS
+
+ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        "python -m training", description="Make the models that the service serves."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("fetch", "find the original data files, download those that are missing, verify all"),
+        ("preprocess", "turn the originals into one checked array file a data set"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "datasets", nargs="*", choices=[*DATASETS, []], metavar="DATASET", help="default: all"
+        )
+        _data_option(command)
+    train = commands.add_parser("train", help="train, evaluate and export models")
+    train.add_argument(
+        "names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME", help="see `list`; or: all"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the last whole epoch")
+    train.add_argument("--restart", action="store_true", help="discard an unfinished run and begin again")
+    train.add_argument("--no-export", action="store_true", help="stop after the last epoch")
+    export = commands.add_parser("export", help="evaluate and export models whose training is finished")
+    export.add_argument("names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME")
+    for command in (train, export):
+        _data_option(command)
+        _folder_options(command)
+    listing = commands.add_parser("list", help="what can be trained, and how good what was trained is")
+    _folder_options(listing)
+    return top
+
+
+def _data_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data",
+        type=Path,
+        help="folder of the originals (default: $CONVSCOPE_DATA, ./data, ../shared/datasets)",
+    )
+
+
+def _folder_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--artifacts", type=Path, default=ARTIFACTS, help="default: %(default)s")
+    command.add_argument(
+        "--checkpoints", type=Path, default=Path("checkpoints"), help="default: ./checkpoints"
+    )
+
+
+def run(arguments: argparse.Namespace, command: str) -> int:
+    """Do one command; its exit status."""
+    if arguments.command in {"fetch", "preprocess"}:
+        from training import data_commands
+
+        datasets = [DATASETS[name] for name in arguments.datasets or DATASETS]
+        return getattr(data_commands, arguments.command)(datasets, arguments.data)  # type: ignore[no-any-return]
+    if arguments.command == "list":
+        from training.listing import show
+
+        return show(arguments.artifacts, arguments.checkpoints)
+    from training.train_commands import export, train
+
+    arguments.names = list(EXPERIMENTS) if "all" in arguments.names else list(dict.fromkeys(arguments.names))
+    return (train if arguments.command == "train" else export)(arguments, command)
+
+
+def main(argv: list[str]) -> int:
+    """Parse, do, and turn what a person can mend into one line instead of a trace."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
+    os.environ.setdefault(
+        "TF_ENABLE_ONEDNN_OPTS", "1"
+    )  # the default, but saying so keeps it from being announced
+    arguments = parser().parse_args(argv)
+    try:
+        return run(arguments, shlex.join(["python", "-m", "training", *argv]))
+    except DataError as error:
+        print(f"training: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""One frozen Experiment a model: data, net, optimiser, epochs, seed. Read it as a table.
+
+Everything that decides a result is here and is written into the artifact's manifest.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """How one model is made."""
+
+    name: str
+    description: str
+    dataset: str
+    architecture: str  # a function of training.architectures
+    options: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
+    epochs: int = 12
+    readings: tuple[int, ...] = ()  # epochs whose accuracy is reported besides the final one
+    batch_size: int = 128
+    optimiser: str = "adam"
+    learning_rate: float = 1e-3
+    seed: int = 1
+
+    def record(self) -> dict[str, Any]:
+        """Every field, as JSON can hold it."""
+        return asdict(self)
+
+
+_MNIST = Experiment(
+    name="mnist-baseline",
+    description="The first study's net: two strided convolutions and a dense layer.",
+    dataset="mnist",
+    architecture="two_strided_convolutions",
+    epochs=12,
+)
+_STRIDED = Experiment(
+    name="cifar10-strided",
+    description="Strided convolutions, then a tower of dense layers; trained long.",
+    dataset="cifar10",
+    architecture="strided_then_dense",
+    epochs=50,
+    readings=(10, 30, 50),
+)
+
+_ALL = (
+    _MNIST,
+    replace(
+        _MNIST,
+        name="mnist-8-filters",
+        description="The baseline with 8 filters instead of 32: fewer features, less accurate.",
+        options={"filters": 8},
+    ),
+    replace(
+        _MNIST,
+        name="mnist-stride-4",
+        description="The baseline with stride 4: most of the picture is skipped, and it shows.",
+        options={"stride": 4},
+    ),
+    replace(
+        _MNIST,
+        name="mnist-l2",
+        description="The baseline with L2 on every kernel: nearly as accurate, weights closer to 0.",
+        options={"l2": 1e-3},
+    ),
+    Experiment(
+        name="cifar10-mnist-like",
+        description="The MNIST baseline's layers on colour photographs: not enough for them.",
+        dataset="cifar10",
+        architecture="two_strided_convolutions",
+        epochs=10,
+    ),
+    Experiment(
+        name="cifar10-batchnorm",
+        description="Pairs of convolutions with batch normalisation and more filters the deeper.",
+        dataset="cifar10",
+        architecture="batch_norm_pairs",
+        epochs=10,
+        readings=(5, 10),
+    ),
+    _STRIDED,
+    replace(
+        _STRIDED,
+        name="cifar10-strided-l2-everywhere",
+        description="L2 on every convolution and dense layer: it underfits, and is kept to show that.",
+        options={"l2_convolutions": (1e-3,) * 3, "l2_dense": (1e-3,) * 4},
+        epochs=30,
+        readings=(10, 30),
+    ),
+    replace(
+        _STRIDED,
+        name="cifar10-strided-l2",
+        description="L2 on a few layers only: training and validation stay closer together.",
+        options={"l2_dense": (1e-3, 1e-3, 0.0, 0.0)},
+    ),
+)
+
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}

@@ -1,0 +1,197 @@
+"""A trained run → a version folder that the service can trust: graphs, figures, checksums, manifest."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from service.manifest import (
+    HISTORY,
+    KERAS_MODEL,
+    MANIFEST,
+    MODEL,
+    TEST_PROBABILITIES,
+    WEIGHT_STATISTICS,
+    InputSpec,
+    Manifest,
+    Parity,
+    Provenance,
+    Reading,
+    file_entry,
+)
+from training import evaluate
+from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
+from training.fit import Run
+from training.graphs import serving_model, softmax, write_graphs
+from training.statistics import layer_table, weight_statistics
+
+CLEAR_MARGIN = 1e-4  # below it two classes are as good as equal, and rounding decides between them
+RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
+_BATCH = 500
+_LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
+
+Step = Callable[[str], None]  # told what is being done now
+
+
+class ParityError(Exception):
+    """The exported graph does not answer as the Keras model does: it is not published."""
+
+
+def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: Step = lambda _: None) -> Path:
+    """Evaluate a finished run once and write it as the next version. Returns the version's folder.
+
+    Raises ParityError, and then writes nothing.
+    """
+    home = artifacts / "models" / run.experiment.name
+    home.mkdir(parents=True, exist_ok=True)
+    version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=home) as scratch:
+        folder = Path(scratch) / version
+        folder.mkdir()
+        manifest = _write(run, arrays, folder, version, command, step)
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+        folder.rename(home / version)
+    return home / version
+
+
+def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, step: Step) -> Manifest:
+    dataset = DATASETS[run.experiment.dataset]
+    images, labels = arrays.test_images, arrays.test_labels
+    step("fitting the temperature on the validation images")
+    temperature = _temperature(run, arrays)
+    step("reading the test set with Keras")
+    logits = run.model.predict(images, batch_size=_BATCH, verbose=0)
+    model = serving_model(run.model, temperature)
+    step("writing the graphs")
+    model.save(folder / KERAS_MODEL)
+    write_graphs(model, folder)
+    step("reading the test set with the exported graph")
+    served = run_graph(folder / MODEL, images)
+    parity = compare(softmax(logits / temperature), served)
+    np.save(folder / TEST_PROBABILITIES, served)
+    (folder / HISTORY).write_text(json.dumps({"epochs": run.history}, indent=1) + "\n")
+    (folder / WEIGHT_STATISTICS).write_text(json.dumps({"layers": weight_statistics(model)}) + "\n")
+    step("reading the layers")
+    layers = layer_table(model, images[:RANGE_SAMPLE])
+    figures = evaluate.metrics(
+        served,
+        softmax(logits),
+        labels,
+        dataset.classes,
+        temperature=temperature,
+        validation_accuracy=run.history[-1].get("val_accuracy"),
+        readings=_readings(run, arrays),
+    )
+    height, width, channels = dataset.shape
+    return Manifest(
+        name=run.experiment.name,
+        version=version,
+        dataset=dataset.name,
+        description=run.experiment.description,
+        created=datetime.now(UTC).replace(microsecond=0),
+        classes=list(dataset.classes),
+        input=InputSpec.model_validate({"height": height, "width": width, "channels": channels}),
+        files={path.name: file_entry(path) for path in sorted(folder.iterdir())},
+        layers=layers,
+        parameters=sum(layer.parameters for layer in layers),
+        trainable_parameters=sum(layer.trainable for layer in layers),
+        metrics=figures,
+        parity=parity,
+        experiment=json.loads(json.dumps(run.experiment.record())),
+        provenance=_provenance(run, dataset, command),
+    )
+
+
+def _temperature(run: Run, arrays: Arrays) -> float:
+    _, _, images, labels = training_split(arrays)
+    logits = run.model.predict(images, batch_size=_BATCH, verbose=0)
+    return round(evaluate.fit_temperature(logits, labels), 4)
+
+
+def _readings(run: Run, arrays: Arrays) -> list[Reading]:
+    """Test accuracy of the weights kept at the reading epochs, read after all training and choosing is over."""
+    final = run.model.get_weights()
+    readings = []
+    for epoch in run.experiment.readings:
+        run.model.set_weights(run.kept[epoch])
+        logits = run.model.predict(arrays.test_images, batch_size=_BATCH, verbose=0)
+        readings.append(
+            Reading(
+                epoch=epoch,
+                validation_accuracy=run.history[epoch - 1]["val_accuracy"],
+                test_accuracy=float((logits.argmax(axis=1) == arrays.test_labels).mean()),
+            )
+        )
+    run.model.set_weights(final)
+    return readings
+
+
+def run_graph(path: Path, images: Images) -> NDArray[np.float32]:
+    """Probabilities [N,classes] of an exported graph, by ONNX Runtime."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    batches = [session.run(None, {"image": images[k : k + _BATCH]})[0] for k in range(0, len(images), _BATCH)]
+    return np.concatenate(batches)
+
+
+def compare(keras_probabilities: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
+    """How far two [N,classes] are apart. Raises ParityError if a label differs where Keras had no doubt."""
+    top = np.sort(keras_probabilities, axis=1)[:, ::-1]
+    changed = keras_probabilities.argmax(axis=1) != served.argmax(axis=1)
+    clear = changed & (top[:, 0] - top[:, 1] >= CLEAR_MARGIN)
+    difference = float(np.abs(keras_probabilities - served).max())
+    if clear.any():
+        raise ParityError(
+            f"the exported graph names {clear.sum()} images otherwise than Keras "
+            f"(first: test image {int(clear.argmax())}; largest difference {difference:.2g})"
+        )
+    return Parity(largest_difference=difference, labels_changed=int(changed.sum()), labels_changed_clear=0)
+
+
+def _provenance(run: Run, dataset: Dataset, command: str) -> Provenance:
+    backend = keras.backend.backend()
+    libraries = {name: library_version(name) for name in _LIBRARIES}
+    libraries[backend] = sys.modules[backend].__version__
+    return Provenance(
+        command=command,
+        seed=run.experiment.seed,
+        seconds=round(run.seconds, 1),
+        hardware=hardware(),
+        commit=commit(),
+        libraries={"python": platform.python_version(), **libraries},
+        data={name: md5 for source in dataset.sources for name, md5 in source.md5.items()},
+    )
+
+
+def hardware() -> str:
+    """Processor and cores, such as "Intel(R) Xeon(R) Processor, 2 cores"."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        models = [
+            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
+        ]
+        name = models[0] if models else name
+    return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+
+
+def commit() -> str | None:
+    """The git commit of the code that made this, with "-dirty" where it had been changed; None outside git."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command: list[Any] = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
+    return answer.stdout.strip() or None

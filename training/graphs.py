@@ -1,0 +1,110 @@
+"""Keras → ONNX: the served graph and the graph of every layer's output, over one file of weights."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.utils import Extractor
+
+from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
+from training.architectures import SCALING
+
+TEMPERATURE = "temperature"
+SOFTMAX = "softmax"
+_PREPARATION = {IMAGE_INPUT, SCALING, TEMPERATURE}  # inside the graph, but no layer that people look into
+_INLINE_BYTES = 1024  # smaller tensors (shapes, scalars) stay in the graph's own file
+_ALIGNMENT = 4096  # a page, so that engines may map the file instead of reading it
+
+
+def serving_model(net: keras.Model, temperature: float) -> keras.Model:
+    """The trained net with temperature and softmax: uint8 [N,H,W,C] → probabilities float32 [N,classes]."""
+    x = keras.layers.Rescaling(1 / temperature, name=TEMPERATURE)(net.output)
+    x = keras.layers.Activation(SOFTMAX, name=SOFTMAX)(x)
+    return keras.Model(net.input, x)
+
+
+def inner_layers(model: keras.Model) -> list[Any]:
+    """The net's own layers in order, down to softmax."""
+    return [layer for layer in model.layers if layer.name not in _PREPARATION]
+
+
+def feature_model(model: keras.Model) -> keras.Model:
+    """uint8 [N,H,W,C] → the output of every inner layer."""
+    return keras.Model(model.input, [layer.output for layer in inner_layers(model)])
+
+
+def write_graphs(model: keras.Model, folder: Path) -> None:
+    """Write model.onnx, feature_maps.onnx and the weights they share into `folder`."""
+    names = [layer.name for layer in inner_layers(model)]
+    features = _named_outputs(_convert(feature_model(model)), names)
+    served = _with_output(Extractor(features).extract_model([IMAGE_INPUT], [SOFTMAX]), SOFTMAX, PROBABILITIES)
+    weights = _SharedWeights()
+    for graph in (served, features):
+        weights.move_out_of(graph)
+    (folder / WEIGHTS).write_bytes(weights.data)
+    for graph, file in ((served, MODEL), (features, FEATURE_MAPS)):
+        onnx.save(graph, folder / file)
+        onnx.checker.check_model(folder / file)
+
+
+def _convert(model: keras.Model) -> onnx.ModelProto:
+    model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # the exporter wants a model that was called once
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL
+        model.export(path, format="onnx", verbose=False)
+        return onnx.load(path)
+
+
+def _named_outputs(graph: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    for old, new in zip([output.name for output in graph.graph.output], names, strict=True):
+        _with_output(graph, old, new)
+    return graph
+
+
+def _with_output(graph: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
+    """Rename an output wherever the graph speaks of it."""
+    for node in graph.graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+        node.input[:] = [new if name == old else name for name in node.input]
+    for output in graph.graph.output:
+        if output.name == old:
+            output.name = new
+    return graph
+
+
+class _SharedWeights:
+    """One file for the tensors of several graphs; equal tensors are kept once (ONNX external data)."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self._offsets: dict[bytes, int] = {}
+
+    def move_out_of(self, graph: onnx.ModelProto) -> None:
+        for tensor in graph.graph.initializer:
+            raw = numpy_helper.to_array(tensor).tobytes()
+            if len(raw) >= _INLINE_BYTES:
+                self._point(tensor, raw)
+
+    def _point(self, tensor: onnx.TensorProto, raw: bytes) -> None:
+        if raw not in self._offsets:
+            self.data.extend(bytes(-len(self.data) % _ALIGNMENT))
+            self._offsets[raw] = len(self.data)
+            self.data.extend(raw)
+        dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
+        tensor.Clear()
+        tensor.dims.extend(dims)
+        tensor.data_type, tensor.name = kind, name
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", self._offsets[raw]), ("length", len(raw))):
+            tensor.external_data.add(key=key, value=str(value))
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """[N,classes] scores → probabilities, without overflow."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

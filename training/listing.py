@@ -1,0 +1,60 @@
+"""The command `list`: what can be trained, and how good what was trained is."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from service.manifest import MANIFEST, Manifest
+from training.experiments import EXPERIMENTS
+
+
+def show(artifacts: Path, checkpoints: Path) -> int:
+    """Print one row an experiment, from the manifest of its latest version."""
+    table = Table(box=None, header_style="bold")
+    for heading in (
+        "model",
+        "version",
+        "parameters",
+        "epochs",
+        "test accuracy",
+        "95 % interval",
+        "size",
+        "trained in",
+    ):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, experiment in EXPERIMENTS.items():
+        manifest = latest_manifest(artifacts, name)
+        if manifest is None:
+            kept = checkpoints / f"{name}.npz"
+            state = "unfinished" if kept.is_file() else "not trained"
+            table.add_row(name, "", "", str(experiment.epochs), state, "", "", "")
+        else:
+            table.add_row(*row(manifest))
+    Console(width=None if Console().is_terminal else 120).print(table)
+    return 0
+
+
+def row(manifest: Manifest) -> tuple[str, ...]:
+    """A model's figures as the table and the README print them."""
+    low, high = manifest.metrics.accuracy_interval
+    size = sum(entry.bytes for name, entry in manifest.files.items() if name in {"model.onnx", "weights.bin"})
+    return (
+        manifest.name,
+        manifest.version,
+        f"{manifest.parameters:,}",
+        str(manifest.experiment["epochs"]),
+        f"{manifest.metrics.accuracy:.2%}",
+        f"{low:.2%} … {high:.2%}",
+        f"{size / 1e6:.2f} MB",
+        f"{manifest.provenance.seconds:.0f} s",
+    )
+
+
+def latest_manifest(artifacts: Path, name: str) -> Manifest | None:
+    """The manifest of the highest version below artifacts/models/<name>, or None."""
+    paths = (artifacts / "models" / name).glob(f"*/{MANIFEST}")
+    versions = sorted(
+        (path for path in paths if path.parent.name.isdigit()), key=lambda p: int(p.parent.name)
+    )
+    return Manifest.model_validate_json(versions[-1].read_text()) if versions else None

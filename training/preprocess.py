@@ -1,0 +1,64 @@
+"""The first study's step: pickled batches and IDX files → one checked array file a data set.
+
+Reading and verifying the originals takes seconds; the array file opens at once, and carries the SHA-256 of
+its own arrays so that a damaged one is never trained on.
+"""
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from training.datasets import Arrays, DataError, Dataset, check, data_folders, read_originals
+
+PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def array_file(dataset: Dataset, folder: Path) -> Path:
+    """Where a data set's array file lies below a folder that may be written to."""
+    return folder / "arrays" / f"{dataset.name}.npz"
+
+
+def writable_folder(folder: Path | None = None) -> Path:
+    """Where new files go: `folder`, else CONVSCOPE_DATA, else ./data."""
+    return folder or Path(os.environ.get("CONVSCOPE_DATA", "data"))
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 over the four arrays' bytes, in order."""
+    total = hashlib.sha256()
+    for part in PARTS:
+        total.update(np.ascontiguousarray(getattr(arrays, part)).data)
+    return total.hexdigest()
+
+
+def preprocess(dataset: Dataset, folder: Path | None = None) -> Path:
+    """Write the array file from the originals and return its path. Raises DataError."""
+    arrays = read_originals(dataset, data_folders(folder))
+    path = array_file(dataset, writable_folder(folder))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, digest=np.array(digest(arrays)), **{part: getattr(arrays, part) for part in PARTS})
+    partial.replace(path)
+    return path
+
+
+def load(dataset: Dataset, folder: Path | None = None) -> Arrays:
+    """The data set's arrays, from the array file if there is one, made first if not. Raises DataError."""
+    path = array_file(dataset, writable_folder(folder))
+    return read(dataset, path if path.is_file() else preprocess(dataset, folder))
+
+
+def read(dataset: Dataset, path: Path) -> Arrays:
+    """The arrays of one array file, checked. Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays, written = Arrays(*(file[part] for part in PARTS)), str(file["digest"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is damaged ({error}): run `python -m training preprocess`") from error
+    check(dataset, arrays)
+    if digest(arrays) != written:
+        raise DataError(f"{path} is damaged (its SHA-256 differs): run `python -m training preprocess`")
+    return arrays

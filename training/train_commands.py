@@ -1,0 +1,145 @@
+"""The commands `train` and `export`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import keras
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from training.datasets import DATASETS
+from training.experiments import EXPERIMENTS, Experiment
+from training.export import ParityError, publish
+from training.fit import CheckpointError, Run, build, epochs_kept, fit, load_checkpoint
+from training.preprocess import load
+
+_INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+
+
+def train(arguments: argparse.Namespace, command: str) -> int:
+    """Train every model named, one after the other; each is exported as soon as it is done."""
+    console = Console()
+    for name in arguments.names:
+        experiment, path = EXPERIMENTS[name], checkpoint_path(arguments, name)
+        try:
+            if arguments.restart:
+                path.unlink(missing_ok=True)
+            elif not arguments.resume:
+                _refuse_to_discard(experiment, path)
+            run = _train_one(experiment, arguments, console)
+        except KeyboardInterrupt:
+            kept = epochs_kept(path)
+            console.print(
+                f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
+            )
+            return _INTERRUPTED
+        except CheckpointError as error:
+            console.print(f"[red]✗[/] {error}", highlight=False)
+            return 1
+        if not arguments.no_export and not _export_one(run, arguments, command, console):
+            return 1
+    return 0
+
+
+def export(arguments: argparse.Namespace, command: str) -> int:
+    """Export every model named from its finished checkpoint."""
+    console = Console()
+    for name in arguments.names:
+        experiment, path = EXPERIMENTS[name], checkpoint_path(arguments, name)
+        kept = epochs_kept(path)
+        if kept < experiment.epochs:
+            console.print(
+                f"[red]✗[/] {name} has {kept} of {experiment.epochs} epochs: train it with --resume first"
+            )
+            return 1
+        run = Run(experiment, build(experiment))
+        load_checkpoint(run, path)
+        if not _export_one(run, arguments, command, console):
+            return 1
+    return 0
+
+
+def checkpoint_path(arguments: argparse.Namespace, name: str) -> Path:
+    """Where a model's training state is kept."""
+    folder: Path = arguments.checkpoints
+    return folder / f"{name}.npz"
+
+
+def _refuse_to_discard(experiment: Experiment, path: Path) -> None:
+    kept = epochs_kept(path)
+    if 0 < kept < experiment.epochs:
+        raise CheckpointError(
+            f"{path} holds {kept} of {experiment.epochs} epochs of an unfinished run: "
+            "--resume goes on with it, --restart begins again"
+        )
+    path.unlink(missing_ok=True)
+
+
+def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: Console) -> Run:
+    arrays = load(DATASETS[experiment.dataset], arguments.data)
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(experiment.name, total=experiment.epochs, figures="")
+
+        def batch(done: int, batches: int, logs: dict[str, float]) -> None:
+            figures = f"loss {logs.get('loss', 0):.3f} accuracy {logs.get('accuracy', 0):.3f}"
+            progress.update(bar, completed=epochs_kept_now[0] + done / batches, figures=figures)
+
+        def epoch(run: Run) -> None:
+            epochs_kept_now[0] = len(run.history)
+            progress.update(bar, completed=len(run.history))
+            console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False)
+
+        epochs_kept_now = [epochs_kept(checkpoint_path(arguments, experiment.name))]
+        return fit(
+            experiment,
+            arrays,
+            checkpoint_path(arguments, experiment.name),
+            resume=arguments.resume,
+            progress=batch if sys.stdout.isatty() else None,
+            after_epoch=epoch,
+        )
+
+
+def epoch_line(run: Run) -> str:
+    """The last epoch's figures as one line of a log."""
+    row = run.history[-1]
+    return (
+        f"epoch {int(row['epoch']):3d}/{run.experiment.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
+        f"  validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
+    )
+
+
+def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: Console) -> bool:
+    arrays = load(DATASETS[run.experiment.dataset], arguments.data)
+    try:
+        with console.status(run.experiment.name) as status:
+            folder = publish(
+                run,
+                arrays,
+                arguments.artifacts,
+                command=command,
+                step=lambda text: status.update(f"{run.experiment.name}: {text}"),
+            )
+    except ParityError as error:
+        console.print(f"[red]✗[/] {run.experiment.name}: {error}", highlight=False)
+        return False
+    finally:
+        keras.utils.clear_session()
+    console.print(f"[green]✓[/] {folder}", highlight=False)
+    return True
