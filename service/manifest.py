@@ -96,14 +96,18 @@ class Metrics(_Frozen):
     images: int = Field(gt=0)
     nll: float = Field(ge=0, description="mean −log p(true label), nats, after the temperature")
     nll_before_temperature: float = Field(ge=0)
-    ece: Fraction = Field(description="expected calibration error, 15 equal-width bins, after the temperature")
+    ece: Fraction = Field(
+        description="expected calibration error, 15 equal-width bins, after the temperature"
+    )
     ece_before_temperature: Fraction
     temperature: float = Field(gt=0, description="fitted on the validation split, inside the graph")
     validation_accuracy: Fraction | None = Field(description="null when trained on every training image")
     per_class: list[ClassMetrics]
     confusion: list[list[int]] = Field(description="[true][predicted], counts")
     readings: list[Reading] = []
-    accuracy_tta: Fraction | None = Field(None, description="with test-time augmentation; never what is served")
+    accuracy_tta: Fraction | None = Field(
+        None, description="with test-time augmentation; never what is served"
+    )
 
 
 class Provenance(_Frozen):
@@ -158,3 +162,43 @@ def sha256_of(path: Path) -> str:
 def file_entry(path: Path) -> FileEntry:
     """The manifest's line for a file on disk."""
     return FileEntry(bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+DATASET = "dataset.json"
+TEST_IMAGES = "test.npz"
+VOTES = "votes.json"
+
+
+class DatasetManifest(_Frozen):
+    """`datasets/<name>/dataset.json`: the test images beside it, uint8 [images,H,W,C], and what they show."""
+
+    schema_version: Literal[1] = 1
+    name: str = Field(pattern=NAME_PATTERN)
+    classes: list[str] = Field(min_length=2)
+    images: int = Field(gt=0)
+    shape: tuple[int, int, int]
+    licence: str
+    files: dict[Annotated[str, Field(pattern=FILE_PATTERN)], FileEntry]
+
+
+class Votes(_Frozen):
+    """What five people said of one test image: the label it was given, the one a model guessed, neither, both."""
+
+    given: int = Field(ge=0)
+    guessed: int = Field(ge=0)
+    neither: int = Field(ge=0)
+    both: int = Field(ge=0)
+    guessed_index: int = Field(ge=0, description="the class that `guessed` counts votes for")
+
+    @property
+    def disputed(self) -> bool:
+        """Fewer than half of the people agree with the given label."""
+        return 2 * self.given < self.given + self.guessed + self.neither + self.both
+
+
+class VotesFile(_Frozen):
+    """`datasets/<name>/votes.json`: votes by test index, for the images that were asked about."""
+
+    source: str
+    licence: str
+    votes: dict[int, Votes]

@@ -15,7 +15,7 @@ def fetch(datasets: list[Dataset], folder: Path | None) -> int:
     console = Console()
     wrong = 0
     for dataset in datasets:
-        for source in dataset.sources:
+        for source in (*dataset.sources, dataset.votes):
             try:
                 console.print(f"[green]✓[/] {source.file}: {_one(source, folder, console)}", highlight=False)
             except DataError as error:

@@ -49,6 +49,7 @@ class Dataset:
     train_images: int
     test_images: int
     sources: tuple[Source, ...]
+    votes: Source  # what people said of test labels that looked wrong; no training needs it
     licence: str
 
 
@@ -70,6 +71,12 @@ def _mnist_source(name: str, md5: str) -> Source:
     return Source(f"mnist/{name}.gz", tuple(f"{host}{name}.gz" for host in hosts), {name: md5})
 
 
+def _votes_source(name: str, md5: str) -> Source:
+    file = f"{name}_mturk.json"
+    url = f"https://raw.githubusercontent.com/cleanlab/label-errors/main/mturk/{file}"
+    return Source(f"label_votes/{file}", (url,), {file: md5})
+
+
 MNIST = Dataset(
     name="mnist",
     classes=tuple("0123456789"),
@@ -82,6 +89,7 @@ MNIST = Dataset(
         _mnist_source("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
         _mnist_source("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
     ),
+    votes=_votes_source("mnist", "ebd50ddf96c29b4efe04bd15c8b0bd41"),
     licence="CC BY-SA 3.0; Yann LeCun, Corinna Cortes, Christopher J. C. Burges",
 )
 CIFAR10 = Dataset(
@@ -105,17 +113,18 @@ CIFAR10 = Dataset(
             },
         ),
     ),
+    votes=_votes_source("cifar10", "d3f2217f2bb7fe18eca521458e936602"),
     licence="Alex Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
 )
 DATASETS = {dataset.name: dataset for dataset in (MNIST, CIFAR10)}
 
 
 def data_folders(folder: Path | None = None) -> list[Path]:
-    """Where the originals are looked for, in order: `folder` alone if given, else the usual three."""
+    """Where the originals are looked for, in order: `folder` alone if given, else the usual places."""
     if folder is not None:
         return [folder]
     named = os.environ.get("CONVSCOPE_DATA")
-    return [*([Path(named)] if named else []), Path("data"), Path("../shared/datasets")]
+    return [*([Path(named)] if named else []), Path("data"), Path("../shared/datasets"), Path("../shared")]
 
 
 def find(source: Source, folders: list[Path]) -> Path | None:

@@ -20,6 +20,7 @@ from training.experiments import EXPERIMENTS, Experiment
 from training.export import ParityError, publish
 from training.fit import CheckpointError, Run, build, epochs_kept, fit, load_checkpoint
 from training.preprocess import load
+from training.test_set import publish_test_set
 
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
@@ -127,6 +128,7 @@ def epoch_line(run: Run) -> str:
 
 def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: Console) -> bool:
     arrays = load(DATASETS[run.experiment.dataset], arguments.data)
+    publish_test_set(DATASETS[run.experiment.dataset], arrays, arguments.artifacts, arguments.data)
     try:
         with console.status(run.experiment.name) as status:
             folder = publish(
