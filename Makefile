@@ -1,0 +1,50 @@
+# make serve   install what serving needs (no TensorFlow) and start the service; PORT=8000
+# make test    install the rest and run every test
+# make check   formatting, lint and types
+# make models  train every model from the original files (hours)
+
+PORT ?= 8000
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# --inexact: `make serve` after `make test` keeps what the tests need.
+SYNC = $(UV) sync --frozen --inexact --quiet
+
+.PHONY: serve test check format models docker clean
+.DEFAULT_GOAL := serve
+
+.uv/bin/uv:
+	@echo "uv is not installed: bringing it into .uv/ (needs pip or venv of $(PYTHON))"
+	@$(PYTHON) -m venv .uv >/dev/null 2>&1 && .uv/bin/python -m pip install --quiet uv \
+	  || $(PYTHON) -m pip install --quiet --target .uv uv \
+	  || { rm -rf .uv; echo "could not: install uv yourself, see https://docs.astral.sh/uv/"; exit 1; }
+
+serve: | $(UV)
+	@$(SYNC) --no-default-groups
+	@PORT=$(PORT) exec .venv/bin/python -m service
+
+.venv/everything: pyproject.toml uv.lock | $(UV)
+	@$(SYNC) --all-extras --all-groups
+	@touch $@
+
+test: .venv/everything
+	.venv/bin/python -m pytest
+
+check: .venv/everything
+	$(UV) lock --check --quiet
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format: .venv/everything
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+models: .venv/everything
+	.venv/bin/python -m training fetch
+	.venv/bin/python -m training train all --resume
+
+docker:
+	docker compose up --build
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis build
