@@ -4,9 +4,15 @@ Code anywhere in the service raises a `Problem`; endpoints hold no try/except. `
 person who sent the request: it says what came, what was expected, and never a path of the server.
 """
 
-from typing import ClassVar
+from http import HTTPStatus
+from typing import Any, ClassVar
 
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -23,17 +29,21 @@ class ProblemBody(BaseModel):
     instance: str | None = Field(None, description="the path that was asked for")
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 — RFC 9457's own word
     """A request that cannot be answered. Subclasses give the type; the docstring is the page's text."""
 
     slug: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
     status: ClassVar[int] = 500
+    retry_after: ClassVar[int | None] = None
+    """seconds after which the same request may well succeed"""
 
     def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.headers = headers or {}
+        if self.retry_after is not None:
+            self.headers.setdefault("Retry-After", str(self.retry_after))
 
     def body(self, instance: str | None = None) -> ProblemBody:
         """The answer's body."""
@@ -134,18 +144,21 @@ class TooManyRequests(Problem):
     """This client sends faster than the service's limit for one client. Retry-After says when to go on."""
 
     slug, title, status = "too-many-requests", "Too many requests", 429
+    retry_after = 1
 
 
 class NotReady(Problem):
     """The service is starting, stopping, or holds no model that it can serve. Retry-After says when to ask again."""
 
     slug, title, status = "not-ready", "Not ready", 503
+    retry_after = 1
 
 
 class QueueFull(Problem):
     """More images wait than the service can answer in time, so it refuses at once. Retry after Retry-After."""
 
     slug, title, status = "queue-full", "Queue full", 503
+    retry_after = 1
 
 
 class DeadlinePassed(Problem):
@@ -161,3 +174,54 @@ class InternalError(Problem):
 def problem_types() -> dict[str, type[Problem]]:
     """Every problem type by its slug: what /problems/{slug} explains."""
     return {subclass.slug: subclass for subclass in Problem.__subclasses__()}
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    """Any problem as its answer: `application/problem+json`."""
+    content = problem.body(instance=request.url.path).model_dump_json(exclude_none=True)
+    return Response(content, problem.status, problem.headers, PROBLEM_JSON)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """From here on every failure of a request is a problem; only what nobody foresaw is an InternalError."""
+    for kind in (Problem, HTTPException, RequestValidationError, ClientDisconnect):
+        app.add_exception_handler(kind, answer)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The one handler."""
+    match error:
+        case Problem():
+            return problem_response(request, error)
+        case RequestValidationError():
+            return problem_response(request, InvalidParameter("; ".join(map(_expected, error.errors()))))
+        case ClientDisconnect():
+            # Nobody reads this answer; 499 is what proxies write into their logs for it.
+            return Response(status_code=499)
+        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
+            return _method_not_allowed(request)
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            detail = f"there is nothing at {request.url.path}; GET /docs lists every path"
+            return problem_response(request, NotFound(detail))
+    return problem_response(request, InternalError("something failed inside the service; it is in the log"))
+
+
+def _expected(error: dict[str, Any]) -> str:
+    """One finding of pydantic's: `top_k: Input should be greater than or equal to 1, not '0'`."""
+    name = ".".join(map(str, error["loc"][1:]))
+    return f"{name}: {error['msg']}, not {error['input']!r}"
+
+
+def _method_not_allowed(request: Request) -> Response:
+    """Names every method of the path, also those of its other routes; OPTIONS asks for just that."""
+    allowed: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            allowed |= getattr(route, "methods", None) or set()
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    allow = ", ".join(sorted(allowed | {"OPTIONS"}))
+    if request.method == "OPTIONS":
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
+    detail = f"{request.method} is not possible here; {allow} are"
+    return problem_response(request, MethodNotAllowed(detail, {"Allow": allow}))

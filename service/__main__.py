@@ -1,0 +1,54 @@
+"""`python -m service`: the settings as arguments, and uvicorn with them."""
+
+import argparse
+import os
+from typing import Any
+
+import uvicorn
+
+from service.settings import Settings
+
+
+def main() -> None:
+    settings = Settings()
+    arguments = _arguments(settings)
+    # Every worker reads its settings from the environment.
+    os.environ["CONVSCOPE_WORKERS"] = str(arguments.workers)
+    uvicorn.run(
+        "service.main:app",
+        host=arguments.host,
+        port=arguments.port,
+        workers=arguments.workers,
+        access_log=False,  # the service writes its own when it is asked to
+        log_config=_logging(settings.log_level.upper()),
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain)),
+    )
+
+
+def _arguments(settings: Settings) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serve the models of artifacts/.")
+    parser.add_argument("--host", default=settings.host, help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=settings.port, help="TCP port (default %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=settings.workers, help="processes (default %(default)s)"
+    )
+    return parser.parse_args()
+
+
+def _logging(level: str) -> dict[str, Any]:
+    """Plain lines on standard error, one an event, the same for uvicorn and the service."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "loggers": {
+            "uvicorn": {"handlers": ["stderr"], "level": level, "propagate": False},
+            "convscope": {"handlers": ["stderr"], "level": level, "propagate": False},
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

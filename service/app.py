@@ -1,0 +1,87 @@
+"""create_app: the one place where the service is put together."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from service.batcher import Limits
+from service.dependencies import Service
+from service.engines import Engine, open_graph
+from service.errors import add_error_handlers
+from service.manifest import Manifest
+from service.metrics import Metrics
+from service.middleware import Observer
+from service.model import Model
+from service.model_store import ModelStore
+from service.openapi import describe
+from service.preparation import Preparer
+from service.routes import documentation, health, models, predictions, problems, samples
+from service.samples import Samples
+from service.settings import Settings
+
+DESCRIPTION = "Serve small image classifiers, look inside them, and see where they fail."
+VERSION = "0.1.0"
+
+# In the order in which a path is looked up: the busiest first.
+ROUTERS = (predictions, models, samples, health, problems, documentation)
+
+log = logging.getLogger("convscope")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole service, not yet started: models are opened in its lifespan, before the first request."""
+    app = FastAPI(
+        title="Convscope",
+        summary=DESCRIPTION,
+        version=VERSION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,  # our own, without the network
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.service = _put_together(settings)
+    for module in ROUTERS:
+        # Not include_router: a route of an included router is matched twice for each request.
+        app.router.routes.extend(module.router.routes)
+    app.router.routes.append(documentation.assets())
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    add_error_handlers(app)
+    app.add_middleware(Observer, metrics=app.state.service.metrics, log_access=settings.access_log)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    return app
+
+
+def _put_together(settings: Settings) -> Service:
+    metrics = Metrics()
+    limits = Limits(settings.max_batch_rows, settings.max_batch_wait, settings.max_queue_rows)
+
+    def make_model(manifest: Manifest, engine: Engine) -> Model:
+        return Model(manifest, engine, limits, partial(metrics.batch, manifest.name))
+
+    load_engine = partial(open_graph, name=settings.engine, threads=settings.engine_threads)
+    return Service(
+        settings=settings,
+        store=ModelStore(settings.artifacts, load_engine, make_model),
+        preparer=Preparer(max_pixels=settings.max_pixels, max_waiting=settings.max_decoding),
+        samples=Samples(settings.artifacts / "datasets"),
+        metrics=metrics,
+    )
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    await service.store.reload()
+    yield
+    # The server has stopped accepting by now; what it accepted is finished, then everything is released.
+    await service.store.drain(service.settings.drain)
+    service.preparer.close()
+    log.info("stopped")

@@ -1,0 +1,233 @@
+"""Gathers rows of many callers into few runs. asyncio only; knows neither what a row is nor what runs it.
+
+A run starts as soon as the engine is idle: callers that arrive in the same turn of the event loop, or while
+a run is on, share the next one, so batches grow with the load and one caller alone never waits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import DeadlinePassed, NotReady, QueueFull
+
+Rows = NDArray[Any]
+Results = TypeVar("Results", bound="NDArray[Any] | Sequence[Any]")
+
+
+class CallerGoneError(Exception):
+    """The one who asked is no longer there to be answered; their rows were not run."""
+
+
+class RunError(Exception):
+    """The run that held these rows failed; `__cause__` says why. Other runs are not touched."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rows are counted, not callers."""
+
+    max_rows: int = 64
+    """rows of one run"""
+    max_wait: float = 0.0
+    """seconds the oldest of several waiting callers waits for more; a caller alone never does"""
+    max_queue: int = 1024
+    """rows that wait; beyond, callers are refused"""
+
+
+def _always() -> bool:
+    return True
+
+
+class _Entry:
+    """Some rows of one caller, at most `max_rows`."""
+
+    __slots__ = ("deadline", "future", "rows", "since", "wanted")
+
+    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Callable[[], bool]) -> None:
+        self.rows = rows
+        self.since = since
+        self.deadline = deadline
+        self.wanted = wanted
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Batcher(Generic[Results]):
+    """`run` is given rows [n,…], n ≤ max_rows, and must give n results in the same order.
+
+    It may be awaiting a thread: the batcher starts no second run before the first is back, and never blocks.
+    `observe` is told the number of rows of every run.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Rows], Awaitable[Results]],
+        limits: Limits,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._run = run
+        self._limits = limits
+        self._observe = observe
+        self._waiting: deque[_Entry] = deque()
+        self._waiting_rows = 0
+        self._running: list[_Entry] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._full: asyncio.Event | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in the queue now, the running ones not counted."""
+        return self._waiting_rows
+
+    async def submit(
+        self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = _always
+    ) -> list[Results]:
+        """Rows [n,…], n ≥ 1 → their results, in order, as one part for each max_rows rows.
+
+        `deadline` is a time of the loop's clock. `wanted` is asked just before the run: rows of a caller
+        who is gone are dropped. A long submission queues part by part, so that others get their turn between.
+
+        Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing, RunError.
+        """
+        size = self._limits.max_rows
+        if len(rows) <= size:
+            return [await self._enqueue(rows, deadline, wanted)]
+        parts = (rows[start : start + size] for start in range(0, len(rows), size))
+        return [await self._enqueue(part, deadline, wanted) for part in parts]
+
+    async def drain(self, limit: float) -> None:
+        """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
+        self._closed = True
+        worker = self._worker
+        if worker is not None:
+            await asyncio.wait({worker}, timeout=limit)
+            worker.cancel()
+        for entry in (*self._running, *self._waiting):
+            entry.fail(NotReady("the service is stopping"))
+        self._waiting.clear()
+        self._waiting_rows = 0
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _enqueue(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> asyncio.Future[Results]:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._admit(len(rows), now, deadline)
+        entry = _Entry(rows, now, deadline, wanted)
+        self._waiting.append(entry)
+        self._waiting_rows += len(rows)
+        self._watch(deadline)
+        if self._worker is None:
+            # The task's first step comes in the next turn of the loop: whoever else is ready now gets in.
+            self._worker = loop.create_task(self._work())
+        elif self._full is not None and self._waiting_rows >= self._limits.max_rows:
+            self._full.set()
+        return entry.future
+
+    def _admit(self, rows: int, now: float, deadline: float) -> None:
+        if self._closed:
+            raise NotReady("the service is stopping")
+        if deadline <= now:
+            raise DeadlinePassed("the time allowed was over before the images could be queued")
+        # An empty queue takes any one part, however small its limit.
+        if self._waiting and self._waiting_rows + rows > self._limits.max_queue:
+            raise QueueFull(
+                f"{self._waiting_rows} images wait already; the limit is {self._limits.max_queue}"
+            )
+
+    async def _work(self) -> None:
+        """One busy spell: runs until nothing waits. There is never more than one of these."""
+        try:
+            while self._waiting:
+                await self._wait_for_company()
+                entries = self._gather()
+                if entries:
+                    await self._run_and_deliver(entries)
+        finally:
+            self._worker = None
+
+    async def _wait_for_company(self) -> None:
+        limits = self._limits
+        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting_rows >= limits.max_rows:
+            return
+        self._full = asyncio.Event()
+        try:
+            async with asyncio.timeout_at(self._waiting[0].since + limits.max_wait):
+                await self._full.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._full = None
+
+    def _gather(self) -> list[_Entry]:
+        """Takes from the queue's head what fits into one run, without those nobody waits for."""
+        entries: list[_Entry] = []
+        room = self._limits.max_rows
+        while self._waiting and len(self._waiting[0].rows) <= room:
+            entry = self._waiting.popleft()
+            self._waiting_rows -= len(entry.rows)
+            if entry.future.done():
+                continue
+            if not entry.wanted():
+                entry.fail(CallerGoneError())
+                continue
+            room -= len(entry.rows)
+            entries.append(entry)
+        return entries
+
+    async def _run_and_deliver(self, entries: list[_Entry]) -> None:
+        self._running = entries
+        try:
+            rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
+            self._observe(len(rows))
+            results = await self._run(rows)
+            if len(results) != len(rows):
+                raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
+        except Exception as error:
+            # One exception for each caller: a shared one would collect the traceback of every await.
+            for entry in entries:
+                failure = RunError(f"the run failed: {error!r}")
+                failure.__cause__ = error
+                entry.fail(failure)
+        else:
+            self._deliver(entries, results)
+        finally:
+            self._running = []
+
+    @staticmethod
+    def _deliver(entries: list[_Entry], results: Results) -> None:
+        start = 0
+        for entry in entries:
+            stop = start + len(entry.rows)
+            if not entry.future.done():
+                entry.future.set_result(results[start:stop])
+            start = stop
+
+    def _watch(self, deadline: float) -> None:
+        """One timer for all: it is set for the earliest deadline, not for every row."""
+        if deadline == float("inf") or (self._alarm is not None and self._alarm.when() <= deadline):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._alarm = None
+        now = asyncio.get_running_loop().time()
+        left = [entry for entry in (*self._running, *self._waiting) if not entry.future.done()]
+        for entry in left:
+            if entry.deadline <= now:
+                entry.fail(DeadlinePassed("the answer was not ready within the time allowed for one request"))
+        alive = [entry.deadline for entry in left if entry.deadline > now]
+        if alive:
+            self._watch(min(alive))

@@ -1,0 +1,101 @@
+"""What endpoints need, as nouns. Look-up-or-404 lives here once."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from service.errors import InvalidParameter
+from service.metrics import Metrics
+from service.model import Model
+from service.model_store import ModelStore, Snapshot
+from service.preparation import Preparer
+from service.samples import Samples
+from service.schemas import VersionQuery
+from service.settings import Settings
+from service.uploads import Upload, read_many, read_one
+
+FILE_FIELD = "file"
+FILES_FIELD = "files"
+
+ModelName = Annotated[
+    str, Path(description="a model or an alias: GET /models lists them", examples=["mnist"])
+]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The parts of a running service. `create_app` makes it; every request finds it at `app.state.service`."""
+
+    settings: Settings
+    store: ModelStore
+    preparer: Preparer
+    samples: Samples
+    metrics: Metrics
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.scope["app"].state.service
+    return service
+
+
+def find_model(request: Request, name: str, query: VersionQuery) -> Model:
+    """By name or alias. Raises UnknownModel, UnknownVersion."""
+    return service_of(request).store.snapshot.find(name, query.version)
+
+
+async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Depends()]) -> Model:
+    return find_model(request, model, query)
+
+
+async def snapshot_of(request: Request) -> Snapshot:
+    return service_of(request).store.snapshot
+
+
+async def samples_of(request: Request) -> Samples:
+    return service_of(request).samples
+
+
+ModelDep = Annotated[Model, Depends(model_of)]
+SnapshotDep = Annotated[Snapshot, Depends(snapshot_of)]
+SamplesDep = Annotated[Samples, Depends(samples_of)]
+
+
+async def image_of(request: Request) -> Upload:
+    """The request's one image, as bytes. Raises NotAnImage, TooManyBytes, InvalidParameter."""
+    return await read_one(request, field=FILE_FIELD, max_bytes=service_of(request).settings.max_body_bytes)
+
+
+async def images_of(request: Request) -> list[Upload]:
+    """The request's images, as bytes, in order. Raises NotAnImage, TooManyBytes, InvalidParameter."""
+    settings = service_of(request).settings
+    return await read_many(
+        request, field=FILES_FIELD, max_bytes=settings.max_batch_bytes, max_files=settings.max_batch_files
+    )
+
+
+def deadline_of(service: Service) -> float:
+    """When an answer that is begun now must be ready, on the loop's clock."""
+    return asyncio.get_running_loop().time() + service.settings.deadline
+
+
+def still_connected(request: Request) -> Callable[[], bool]:
+    """Asks whether the client is still there.
+
+    ASGI tells of a disconnect only to who awaits `receive`, a task more for each request; uvicorn's
+    `receive` belongs to an object that knows at once. Behind another server every client counts as there.
+    """
+    cycle = getattr(request.receive, "__self__", None)
+    return lambda: not getattr(cycle, "disconnected", False)
+
+
+def count_of_classes(name: str, count: int, model: Model) -> int:
+    """`count` itself. Raises InvalidParameter when the model has fewer classes."""
+    classes = len(model.classes)
+    if count > classes:
+        raise InvalidParameter(
+            f"{name} is {count}; {model.name} has {classes} classes, so it goes from 1 to {classes}"
+        )
+    return count

@@ -1,0 +1,64 @@
+"""What happens to every request: it is counted, its failure becomes an answer, and HEAD is GET without a body."""
+
+import logging
+from time import perf_counter
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.batcher import CallerGoneError
+from service.errors import InternalError, problem_response
+from service.metrics import Metrics
+
+CLIENT_GONE = 499  # what proxies write into their logs for a request whose client left
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+log = logging.getLogger("convscope")
+access_log = logging.getLogger("convscope.access")
+
+
+class Observer:
+    """Plain ASGI: Starlette's BaseHTTPMiddleware would cost a task and a stream for each request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_access: bool = False) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log_access = log_access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        method: str = scope["method"]
+        status = 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            elif method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        if method == "HEAD":
+            scope["method"] = "GET"
+        try:
+            await self._app(scope, receive, observed)
+        except CallerGoneError:
+            status = CLIENT_GONE
+        except Exception:
+            log.exception("%s %s failed", method, scope["path"])
+            if status:  # too late for another answer: the server must cut the connection
+                raise
+            problem = InternalError("something failed inside the service; it is in the log")
+            await problem_response(Request(scope), problem)(scope, receive, observed)
+        finally:
+            self._record(scope, method, status, perf_counter() - started)
+
+    def _record(self, scope: Scope, method: str, status: int, seconds: float) -> None:
+        # Neither a path nor a method that a client made up may become a new series.
+        route = getattr(scope.get("route"), "path", "(none)")
+        self._metrics.request(route, method if method in METHODS else "(other)", status, seconds)
+        if self._log_access:
+            access_log.info("%s %s %d %.1f ms", method, scope["path"], status, seconds * 1000)

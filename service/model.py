@@ -1,0 +1,90 @@
+"""One loaded model: its manifest, its engine and the batcher in front of it."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.batcher import Batcher, Limits
+from service.engines import Engine
+from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
+
+SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
+
+
+class Model:
+    """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        limits: Limits,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.manifest = manifest
+        self._engine = engine
+        self._output = engine.outputs.index(PROBABILITIES)
+        # A thread of its own for each model, so that a slow one keeps no other from its engine.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
+        self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
+        self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+    @property
+    def classes(self) -> list[str]:
+        return self.manifest.classes
+
+    @property
+    def bytes(self) -> int:
+        """Size of what serving needs: the graph and the weights beside it."""
+        files = self.manifest.files
+        return sum(files[name].bytes for name in (MODEL, WEIGHTS) if name in files)
+
+    @property
+    def waiting_rows(self) -> int:
+        """Images in the queue now."""
+        return self._batcher.waiting_rows
+
+    async def predict(
+        self,
+        images: NDArray[np.uint8],
+        *,
+        deadline: float = float("inf"),
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> NDArray[np.float32]:
+        """uint8 [N,H,W,C] → probabilities, float32 [N,classes]. Limits and errors: `Batcher.submit`."""
+        parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The same at once and in this thread, past the queue."""
+        return self._engine.run(images)[self._output]
+
+    def warm_up(self) -> None:
+        """Runs a black image. Raises ValueError when the answer is not one probability for each class."""
+        spec = self.manifest.input
+        answer = self.infer(np.zeros((1, spec.height, spec.width, spec.channels), np.uint8))
+        if answer.shape != (1, len(self.classes)):
+            raise ValueError(f"the graph gives {list(answer.shape)}, not [1, {len(self.classes)}]")
+        if not (np.all(answer >= 0) and abs(float(answer.sum()) - 1) <= SUM_TOLERANCE):
+            raise ValueError(
+                "the graph's answer is no probabilities: they are negative or do not add up to 1"
+            )
+
+    async def drain(self, limit: float) -> None:
+        """Takes no more images and gives the queued ones `limit` seconds."""
+        await self._batcher.drain(limit)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.infer, images)

@@ -1,0 +1,200 @@
+"""artifacts/ on disk → models that were checked and are warm, in a snapshot that is replaced as a whole.
+
+A request looks its model up once and keeps it, so a new snapshot never takes a model from under it.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import TypeAdapter, ValidationError
+
+from service.engines import Engine
+from service.errors import UnknownModel, UnknownVersion
+from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, sha256_of
+from service.model import Model
+
+ALIASES = "aliases.json"
+HASHING_THREADS = 4
+
+log = logging.getLogger("convscope.models")
+
+
+class Refused(NamedTuple):
+    """A version folder, or an alias, that is not served. `version` is None for an alias."""
+
+    name: str
+    version: str | None
+    reason: str
+
+
+class RefusedError(Exception):
+    """A version folder cannot be served; the text is for the operator and for GET /models."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is served at one moment. Never changed, only replaced."""
+
+    versions: dict[str, dict[str, Model]] = field(default_factory=dict)
+    """name → version → model, the latest version last"""
+    aliases: dict[str, str] = field(default_factory=dict)
+    refused: tuple[Refused, ...] = ()
+
+    def find(self, name: str, version: str | None = None) -> Model:
+        """By name or alias, the latest version unless told. Raises UnknownModel, UnknownVersion."""
+        versions = self.versions.get(self.aliases.get(name, name))
+        if versions is None:
+            raise UnknownModel(self._unknown(name))
+        if version is None:
+            return next(reversed(versions.values()))
+        if version not in versions:
+            raise UnknownVersion(f"{name} has no version {version!r}; it has {', '.join(versions)}")
+        return versions[version]
+
+    def latest(self) -> list[Model]:
+        """The latest version of every model, by name."""
+        return [self.find(name) for name in self.versions]
+
+    def all(self) -> Iterator[Model]:
+        """Every version of every model."""
+        return (model for versions in self.versions.values() for model in versions.values())
+
+    def aliases_of(self, name: str) -> list[str]:
+        return [alias for alias, target in self.aliases.items() if target == name]
+
+    def _unknown(self, name: str) -> str:
+        there = ", ".join([*self.aliases, *self.versions]) or "none"
+        refused = [
+            f"; version {one.version} was refused: {one.reason}" for one in self.refused if one.name == name
+        ]
+        return f"there is no model {name!r}; there are {there}" + "".join(refused)
+
+
+class ModelStore:
+    """Keeps the snapshot in step with the folder. `load_engine` opens a graph with the engine in use;
+    `make_model` puts manifest and engine together."""
+
+    def __init__(
+        self,
+        artifacts: Path,
+        load_engine: Callable[[Path], Engine],
+        make_model: Callable[[Manifest, Engine], Model],
+    ) -> None:
+        self._artifacts = artifacts
+        self._load_engine = load_engine
+        self._make_model = make_model
+        self._reloading = asyncio.Lock()
+        self.snapshot = Snapshot()
+
+    async def reload(self) -> Snapshot:
+        """Reads the folder again. Versions already served stay as they are, new ones are checked and warmed
+        first, and then the snapshot is swapped in one step."""
+        async with self._reloading:
+            self.snapshot = await asyncio.to_thread(self._read)
+        return self.snapshot
+
+    async def drain(self, limit: float) -> None:
+        """Every model finishes what it has, within `limit` seconds."""
+        await asyncio.gather(*(model.drain(limit) for model in self.snapshot.all()))
+
+    def _read(self) -> Snapshot:
+        folders = sorted(
+            _version_folders(self._artifacts / "models"), key=lambda it: (it.parent.name, int(it.name))
+        )
+        with ThreadPoolExecutor(HASHING_THREADS) as threads:
+            outcomes = list(threads.map(self._open, folders))
+        versions: dict[str, dict[str, Model]] = {}
+        for model in outcomes:
+            if isinstance(model, Model):
+                versions.setdefault(model.name, {})[model.version] = model
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        aliases, dangling = _read_aliases(self._artifacts / ALIASES, versions.keys())
+        for one in (*refused, *dangling):
+            log.warning("refused %s %s: %s", one.name, one.version or "(alias)", one.reason)
+        log.info(
+            "serving %s",
+            ", ".join(f"{name} {'+'.join(them)}" for name, them in versions.items()) or "nothing",
+        )
+        return Snapshot(versions, aliases, (*refused, *dangling))
+
+    def _open(self, folder: Path) -> Model | Refused:
+        """Whatever is wrong with a folder is that folder's matter: the others are served."""
+        name, version = folder.parent.name, folder.name
+        try:
+            return self._load(folder)
+        except RefusedError as error:
+            return Refused(name, version, str(error))
+        except Exception as error:
+            log.exception("models/%s/%s failed", name, version)
+            return Refused(name, version, f"it failed in warm-up: {type(error).__name__}")
+
+    def _load(self, folder: Path) -> Model:
+        manifest = _read_manifest(folder)
+        served = self.snapshot.versions.get(manifest.name, {}).get(manifest.version)
+        if served is not None and served.manifest == manifest:
+            return served
+        _check_files(folder, manifest)
+        model = self._make_model(manifest, self._load_engine(folder / MODEL))
+        try:
+            model.warm_up()
+        except ValueError as error:
+            raise RefusedError(f"it failed in warm-up: {error}") from error
+        return model
+
+
+def _version_folders(models: Path) -> Iterator[Path]:
+    """models/<name>/<whole number>/; anything else, such as a folder still being written, is not a version."""
+    return (
+        folder
+        for folder in models.glob("*/*")
+        if folder.is_dir() and re.fullmatch(VERSION_PATTERN, folder.name)
+    )
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise RefusedError(f"{MANIFEST} is missing") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "as a whole"
+        raise RefusedError(
+            f"{MANIFEST} does not follow the schema in {error.error_count()} places, first {where}: {first['msg']}"
+        ) from None
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise RefusedError(f"{MANIFEST} is of {manifest.name} {manifest.version}, which is another folder")
+    return manifest
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    for name, entry in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise RefusedError(f"{name} is missing")
+        if path.stat().st_size != entry.bytes:
+            raise RefusedError(f"{name} has {path.stat().st_size} bytes, not {entry.bytes}")
+        if sha256_of(path) != entry.sha256:
+            raise RefusedError(f"{name} has another checksum than the manifest says")
+
+
+def _read_aliases(path: Path, served: Collection[str]) -> tuple[dict[str, str], list[Refused]]:
+    """The aliases whose model is served, and the others with the reason. No file is no aliases."""
+    try:
+        aliases = TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}, []
+    except ValidationError:
+        return {}, [Refused(ALIASES, None, 'it is no JSON object of "alias": "model"')]
+    dangling = [
+        Refused(alias, None, f"it stands for {target!r}, which is not served")
+        for alias, target in aliases.items()
+        if target not in served
+    ]
+    return {alias: target for alias, target in aliases.items() if target in served}, dangling

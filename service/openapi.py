@@ -1,0 +1,96 @@
+"""What FastAPI cannot know of itself: bodies that are images, and problems as application/problem+json."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.errors import PROBLEM_JSON, Problem, ProblemBody
+
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
+BINARY = {"type": "string", "format": "binary"}
+VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")
+
+TAGS = [
+    {"name": "predictions", "description": "An image in, the class out."},
+    {"name": "models", "description": "What is served, how good it is and where it came from."},
+    {"name": "samples", "description": "The test images."},
+    {"name": "operations", "description": "Probes and counters."},
+    {"name": "documentation", "description": "Pages for people."},
+]
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def one_image(field: str) -> dict[str, Any]:
+    """Documents a body that is one image, raw or in a form."""
+    return _body(field, BINARY, "The image itself, or a form with it. PNG, JPEG, WEBP, GIF or BMP.")
+
+
+def many_images(field: str) -> dict[str, Any]:
+    """Documents a body that is a form of images."""
+    return _body(field, {"type": "array", "items": BINARY}, "A form with the images, or one raw image.")
+
+
+def _body(field: str, files: dict[str, Any], description: str) -> dict[str, Any]:
+    form = {"type": "object", "properties": {field: files}, "required": [field]}
+    raw = {media_type: {"schema": BINARY} for media_type in IMAGE_TYPES}
+    content = {**raw, "multipart/form-data": {"schema": form}}
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+def example(
+    body: object, description: str = "the answer", others: dict[str, dict[str, str]] | None = None
+) -> Responses:
+    """Documents a 200 with a real answer; `others` are further media types with their schemas."""
+    further = {media_type: {"schema": schema} for media_type, schema in (others or {}).items()}
+    return {200: {"description": description, "content": {**further, "application/json": {"example": body}}}}
+
+
+def problems(*kinds: type[Problem]) -> Responses:
+    """Documents the problems an operation can answer with, an example each."""
+    responses: Responses = {}
+    for kind in kinds:
+        response = responses.setdefault(
+            kind.status,
+            {"model": ProblemBody, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},
+        )
+        response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
+        text = " ".join((kind.__doc__ or "").split())
+        response["content"][PROBLEM_JSON]["examples"][kind.slug] = {
+            "summary": kind.title,
+            "value": kind(text).body().model_dump(exclude_none=True),
+        }
+    return responses
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The app's OpenAPI document, made once."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            summary=app.summary,
+            description=app.description,
+            routes=app.routes,
+            tags=TAGS,
+            license_info=app.license_info,
+        )
+        for path in schema["paths"].values():
+            for operation in path.values():
+                _correct_problems(operation["responses"])
+        for name in VALIDATION_SCHEMAS:
+            schema.get("components", {}).get("schemas", {}).pop(name, None)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _correct_problems(responses: dict[str, Any]) -> None:
+    """FastAPI lists a problem's schema under application/json, and a 422 that this service never gives."""
+    for status, response in list(responses.items()):
+        content = response.get("content", {})
+        documented = content.get("application/json", {}).get("schema", {})
+        if documented.get("$ref", "").endswith(VALIDATION_SCHEMAS):
+            del responses[status]
+        elif PROBLEM_JSON in content and "application/json" in content:
+            content[PROBLEM_JSON]["schema"] = content.pop("application/json")["schema"]

@@ -1,0 +1,90 @@
+"""Runs the images package where it harms nobody: small images at once, large ones in threads."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from service.errors import DeadlinePassed, Problem, QueueFull
+from service.images import Prepared, PrepareOptions, prepare
+from service.images.containers import PNG_SIGNATURE
+from service.manifest import InputSpec
+
+SMALL_BYTES = 8192
+SMALL_PIXELS = (
+    128 * 128
+)  # some tenths of a millisecond; a hand-over to a thread costs about as much as 28 x 28
+
+
+def is_small(data: bytes) -> bool:
+    """Whether decoding takes less than a hand-over to a thread would be worth.
+
+    Only for PNG, where the size stands at a fixed place: a few bytes can be many pixels.
+    """
+    if len(data) > SMALL_BYTES or not data.startswith(PNG_SIGNATURE):
+        return False
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    return width * height <= SMALL_PIXELS
+
+
+class Preparer:
+    """Prepares images for a model's input, with a bound on the large ones that are open at a time."""
+
+    def __init__(self, *, max_pixels: int, max_waiting: int) -> None:
+        self._max_pixels = max_pixels
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+
+    async def prepare(
+        self, data: bytes, spec: InputSpec, options: PrepareOptions, deadline: float
+    ) -> Prepared:
+        """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does,
+        QueueFull or DeadlinePassed."""
+        if is_small(data):
+            return prepare(data, spec, options, max_pixels=self._max_pixels)
+        [prepared] = await self.prepare_each([data], spec, options, deadline)
+        if isinstance(prepared, Problem):
+            raise prepared
+        return prepared
+
+    async def prepare_each(
+        self, files: list[bytes], spec: InputSpec, options: PrepareOptions, deadline: float
+    ) -> list[Prepared | Problem]:
+        """Several images in one thread; an image that cannot be prepared gives its problem instead."""
+        if self._waiting >= self._max_waiting:
+            raise QueueFull(f"{self._waiting} large images are being decoded already")
+        self._waiting += 1
+        work = asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(_prepare_each, files, spec, options, self._max_pixels)
+        )
+        work.add_done_callback(self._done)
+        try:
+            # Shielded: a thread cannot be stopped, and its place is free only when it really is.
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(work)
+        except TimeoutError:
+            raise DeadlinePassed("decoding took longer than the time allowed for one request") from None
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _done(self, work: "asyncio.Future[list[Prepared | Problem]]") -> None:
+        self._waiting -= 1
+        if not work.cancelled():
+            work.exception()  # whoever waited may be gone; it is not left unread
+
+
+def _prepare_each(
+    files: list[bytes], spec: InputSpec, options: PrepareOptions, max_pixels: int
+) -> list[Prepared | Problem]:
+    return [_prepared_or_problem(data, spec, options, max_pixels) for data in files]
+
+
+def _prepared_or_problem(
+    data: bytes, spec: InputSpec, options: PrepareOptions, max_pixels: int
+) -> Prepared | Problem:
+    try:
+        return prepare(data, spec, options, max_pixels=max_pixels)
+    except Problem as problem:
+        return problem

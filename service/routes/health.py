@@ -1,0 +1,52 @@
+"""Probes, and counters for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from pydantic_core import to_json
+
+from service.dependencies import SnapshotDep, service_of
+from service.errors import NotReady
+from service.metrics import MEDIA_TYPE
+from service.openapi import example, problems
+from service.schemas import Health
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get(
+    "/health/live", operation_id="health_live", response_model=Health, responses=example({"status": "ok"})
+)
+async def live() -> Response:
+    """The process answers. Restart it when this does not."""
+    return Response(b'{"status":"ok"}', media_type="application/json")
+
+
+@router.get(
+    "/health/ready",
+    operation_id="health_ready",
+    response_model=Health,
+    responses=example({"status": "ok", "models": 11}) | problems(NotReady),
+)
+async def ready(snapshot: SnapshotDep) -> Response:
+    """There are models to answer with. Send requests only while this says so."""
+    if not snapshot.versions:
+        raise NotReady("no model is served; GET /models says what was refused and why")
+    body: Health = {"status": "ok", "models": len(snapshot.versions)}
+    return Response(to_json(body), media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Prometheus text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Requests, their seconds, rows of each run, and how many images wait: of the worker that answers."""
+    service = service_of(request)
+    waiting = {model.name: model.waiting_rows for model in service.store.snapshot.all()}
+    return Response(service.metrics.text(waiting), media_type=MEDIA_TYPE)

@@ -1,0 +1,100 @@
+"""GET /models…: what is served, how good it is and where it came from."""
+
+from fastapi import APIRouter, Response
+from pydantic_core import to_json
+
+from service.dependencies import ModelDep, SnapshotDep
+from service.errors import UnknownModel, UnknownVersion
+from service.model import Model
+from service.model_store import Snapshot
+from service.openapi import example, problems
+from service.routes import examples
+from service.schemas import LayerList, ModelDetail, ModelList, ModelSummary
+
+router = APIRouter(tags=["models"])
+
+
+@router.get(
+    "/models", operation_id="list_models", response_model=ModelList, responses=example(examples.MODELS)
+)
+async def list_models(snapshot: SnapshotDep) -> Response:
+    """Every model at its latest version, and what was refused with the reason."""
+    body: ModelList = {
+        "models": [summary(model, snapshot) for model in snapshot.latest()],
+        "refused": [
+            {"name": one.name, "version": one.version, "reason": one.reason} for one in snapshot.refused
+        ],
+    }
+    return Response(to_json(body), media_type="application/json")
+
+
+@router.get(
+    "/models/{model}",
+    operation_id="get_model",
+    response_model=ModelDetail,
+    responses=example(examples.MODEL) | problems(UnknownModel, UnknownVersion),
+)
+async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
+    """One model: classes, input, metrics of the whole test set, how it was trained and on what."""
+    manifest = model.manifest
+    body: ModelDetail = {
+        **summary(model, snapshot),
+        "description": manifest.description,
+        "created": manifest.created,
+        "classes": manifest.classes,
+        "input": manifest.input,
+        "metrics": manifest.metrics,
+        "experiment": manifest.experiment,
+        "provenance": manifest.provenance,
+    }
+    return Response(to_json(body), media_type="application/json")
+
+
+@router.get(
+    "/models/{model}/layers",
+    operation_id="list_layers",
+    response_model=LayerList,
+    responses=example(examples.LAYERS) | problems(UnknownModel, UnknownVersion),
+)
+async def list_layers(model: ModelDep) -> Response:
+    """The model summary: every layer with its output's shape and its parameters."""
+    manifest = model.manifest
+    body: LayerList = {
+        "model": manifest.name,
+        "version": manifest.version,
+        "layers": [
+            {
+                "name": layer.name,
+                "type": layer.type,
+                "shape": layer.shape,
+                "parameters": layer.parameters,
+                "trainable": layer.trainable,
+            }
+            for layer in manifest.layers
+        ],
+        "parameters": manifest.parameters,
+        "trainable": manifest.trainable_parameters,
+    }
+    return Response(to_json(body), media_type="application/json")
+
+
+def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
+    """A model's line in the list."""
+    manifest = model.manifest
+    return {
+        "name": manifest.name,
+        "aliases": snapshot.aliases_of(manifest.name),
+        "version": manifest.version,
+        "versions": list(snapshot.versions[manifest.name]),
+        "dataset": manifest.dataset,
+        "state": "ready",
+        "accuracy": manifest.metrics.accuracy,
+        "accuracy_interval": list(manifest.metrics.accuracy_interval),
+        "parameters": manifest.parameters,
+        "bytes": model.bytes,
+        "links": {
+            "self": f"/models/{manifest.name}",
+            "layers": f"/models/{manifest.name}/layers",
+            "predict": f"/predict/{manifest.name}",
+        },
+    }

@@ -1,0 +1,230 @@
+"""POST /predict/…: an image in, the class out."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
+
+from service.dependencies import (
+    FILE_FIELD,
+    FILES_FIELD,
+    ModelName,
+    count_of_classes,
+    deadline_of,
+    find_model,
+    image_of,
+    images_of,
+    service_of,
+    still_connected,
+)
+from service.errors import (
+    BlankImage,
+    DeadlinePassed,
+    InvalidParameter,
+    NotAnImage,
+    NotReady,
+    Problem,
+    QueueFull,
+    TooManyBytes,
+    TooManyPixels,
+    UndecodableImage,
+    UnknownModel,
+    UnknownVersion,
+)
+from service.images import Prepared, PrepareOptions
+from service.model import Model
+from service.openapi import example, many_images, one_image, problems
+from service.ranking import Ranking, hesitation, rank
+from service.routes import examples
+from service.routes.direct import DirectRoute
+from service.schemas import (
+    BatchAnswer,
+    BatchPrediction,
+    BatchProblem,
+    BatchQuery,
+    Prediction,
+    PredictionQuery,
+    PreparationQuery,
+    RankedClass,
+    TopK,
+    TopKQuery,
+)
+from service.uploads import Upload
+
+PROBLEMS = problems(
+    UnknownModel, UnknownVersion, TooManyBytes, TooManyPixels, NotAnImage, UndecodableImage, BlankImage,
+    InvalidParameter, QueueFull, NotReady, DeadlinePassed,
+)  # fmt: skip
+BATCH_PROBLEMS = problems(
+    UnknownModel,
+    UnknownVersion,
+    TooManyBytes,
+    NotAnImage,
+    InvalidParameter,
+    QueueFull,
+    NotReady,
+    DeadlinePassed,
+)
+
+router = APIRouter(tags=["predictions"], route_class=DirectRoute)
+
+
+@router.post(
+    "/predict/{model}",
+    operation_id="predict",
+    response_model=Prediction,
+    responses=example(examples.PREDICTION) | PROBLEMS,
+    openapi_extra=one_image(FILE_FIELD),
+)
+async def predict(request: Request, model: ModelName, query: Annotated[PredictionQuery, Query()]) -> Response:
+    """The class of one image, how sure the model is, and what was done to the image first."""
+    served = find_model(request, model, query)
+    count = count_of_classes("top_k", query.top_k, served)
+    prepared, ranking = await _answer(request, served, query)
+    return _json(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
+
+
+@router.post(
+    "/predict/{model}/top-k",
+    operation_id="predict_top_k",
+    response_model=TopK,
+    responses=example(examples.TOP_K) | PROBLEMS,
+    openapi_extra=one_image(FILE_FIELD),
+)
+async def predict_top_k(request: Request, model: ModelName, query: Annotated[TopKQuery, Query()]) -> Response:
+    """The k likeliest classes of one image."""
+    served = find_model(request, model, query)
+    count = count_of_classes("k", query.k, served)
+    _, ranking = await _answer(request, served, query)
+    body: TopK = {
+        "model": served.name,
+        "version": served.version,
+        "top": _top(ranking, served.classes, count),
+    }
+    return _json(body)
+
+
+@router.post(
+    "/predict/{model}/batch",
+    operation_id="predict_batch",
+    response_model=BatchPrediction,
+    responses=example(examples.BATCH) | BATCH_PROBLEMS,
+    openapi_extra=many_images(FILES_FIELD),
+)
+async def predict_batch(
+    request: Request, model: ModelName, query: Annotated[BatchQuery, Query()]
+) -> Response:
+    """One result or problem for each image, in order: an image that cannot be read fails no other."""
+    served = find_model(request, model, query)
+    count = count_of_classes("top_k", query.top_k, served)
+    uploads = await images_of(request)
+    size = service_of(request).settings.max_batch_rows
+    results: list[BatchAnswer | BatchProblem] = []
+    for start in range(0, len(uploads), size):
+        results += await _answer_each(request, served, uploads[start : start + size], _options(query), count)
+    body: BatchPrediction = {"model": served.name, "version": served.version, "results": results}
+    return _json(body)
+
+
+async def _answer(request: Request, model: Model, query: PreparationQuery) -> tuple[Prepared, Ranking]:
+    service = service_of(request)
+    upload = await image_of(request)
+    deadline = deadline_of(service)
+    prepared = await service.preparer.prepare(upload.data, model.manifest.input, _options(query), deadline)
+    probabilities = await model.predict(
+        prepared.image[None], deadline=deadline, wanted=still_connected(request)
+    )
+    return prepared, rank(probabilities)[0]
+
+
+async def _answer_each(
+    request: Request, model: Model, uploads: list[Upload], options: PrepareOptions, count: int
+) -> Iterator[BatchAnswer | BatchProblem]:
+    """As many images as one run takes, each with the whole time of one request."""
+    service = service_of(request)
+    deadline = deadline_of(service)
+    files = [upload.data for upload in uploads]
+    prepared = await service.preparer.prepare_each(files, model.manifest.input, options, deadline)
+    images = [one.image for one in prepared if isinstance(one, Prepared)]
+    rankings: Iterator[Ranking] = iter(())
+    if images:
+        stacked = np.stack(images)
+        rankings = iter(
+            rank(await model.predict(stacked, deadline=deadline, wanted=still_connected(request)))
+        )
+    return (
+        _batch_problem(request, upload, one)
+        if isinstance(one, Problem)
+        else _batch_answer(upload, one, next(rankings), model, count)
+        for upload, one in zip(uploads, prepared, strict=True)
+    )
+
+
+def _options(query: PreparationQuery) -> PrepareOptions:
+    return PrepareOptions(query.preprocess, query.invert, query.fit)
+
+
+def _prediction(
+    model: Model, prepared: Prepared, ranking: Ranking, count: int, *, with_input: bool
+) -> Prediction:
+    best = ranking.indices[0]
+    body: Prediction = {
+        "model": model.name,
+        "version": model.version,
+        "label": model.classes[best],
+        "index": best,
+        "probability": ranking.probabilities[0],
+        "top": _top(ranking, model.classes, count),
+        "margin": ranking.margin,
+        "entropy": ranking.entropy,
+        "preprocessing": {
+            "steps": prepared.steps,
+            "inverted": prepared.inverted,
+            "box": list(prepared.box) if prepared.box else None,
+            "ink_share": prepared.ink_share,
+        },
+        "warnings": _warnings(prepared, ranking, model),
+    }
+    if with_input:
+        body["input"] = (
+            prepared.image.squeeze(-1).tolist() if prepared.image.shape[-1] == 1 else prepared.image.tolist()
+        )
+    return body
+
+
+def _batch_answer(
+    upload: Upload, prepared: Prepared, ranking: Ranking, model: Model, count: int
+) -> BatchAnswer:
+    best = ranking.indices[0]
+    return {
+        "file": upload.name,
+        "label": model.classes[best],
+        "index": best,
+        "probability": ranking.probabilities[0],
+        "top": _top(ranking, model.classes, count),
+        "margin": ranking.margin,
+        "entropy": ranking.entropy,
+        "warnings": _warnings(prepared, ranking, model),
+    }
+
+
+def _batch_problem(request: Request, upload: Upload, problem: Problem) -> BatchProblem:
+    return {"file": upload.name, "problem": problem.body(request.url.path)}
+
+
+def _top(ranking: Ranking, classes: list[str], count: int) -> list[RankedClass]:
+    return [
+        {"label": classes[index], "index": index, "probability": probability}
+        for index, probability in zip(ranking.indices[:count], ranking.probabilities, strict=False)
+    ]
+
+
+def _warnings(prepared: Prepared, ranking: Ranking, model: Model) -> list[str]:
+    doubt = hesitation(ranking, model.classes)
+    return prepared.warnings if doubt is None else [*prepared.warnings, doubt]
+
+
+def _json(body: Prediction | TopK | BatchPrediction) -> Response:
+    return Response(to_json(body), media_type="application/json")

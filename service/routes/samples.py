@@ -1,0 +1,79 @@
+"""GET /samples/{data set}/{index}: one test image."""
+
+from io import BytesIO
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request, Response
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic_core import to_json
+
+from service.dependencies import SamplesDep, SnapshotDep
+from service.errors import InvalidParameter, NotAcceptable, UnknownDataset, UnknownSample
+from service.formats import choose_format
+from service.model_store import Snapshot
+from service.openapi import BINARY, example, problems
+from service.routes import examples
+from service.schemas import Sample
+
+FORMATS = {"png": "image/png", "json": "application/json"}
+CACHE = "public, max-age=86400"  # a test image never changes
+
+router = APIRouter(tags=["samples"])
+
+
+@router.get(
+    "/samples/{dataset}/{index}",
+    operation_id="get_sample",
+    response_model=Sample,
+    responses=example(examples.SAMPLE, "the image, or its label and pixels", {"image/png": BINARY})
+    | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter),
+)
+async def get_sample(
+    request: Request,
+    samples: SamplesDep,
+    snapshot: SnapshotDep,
+    dataset: Annotated[str, Path(examples=["mnist"])],
+    index: Annotated[int, Path(description="in the original order, from 0", examples=[0])],
+    _: Annotated[
+        str | None,
+        Query(
+            alias="format", json_schema_extra={"enum": list(FORMATS)}, description="else by Accept, else png"
+        ),
+    ] = None,
+) -> Response:
+    """One test image: a PNG, or its label and pixels as JSON."""
+    chosen = choose_format(request, FORMATS)
+    image, label = (await samples.of(dataset)).at(index)
+    headers = {"Cache-Control": CACHE, "Vary": "Accept"}
+    if chosen == "png":
+        return Response(_png(image), headers=headers, media_type=FORMATS[chosen])
+    body: Sample = {
+        "dataset": dataset,
+        "index": index,
+        "label": class_name(snapshot, dataset, label),
+        "class_index": label,
+        "shape": list(image.shape),
+        "pixels": _flat(image).tolist(),
+    }
+    return Response(to_json(body), headers=headers, media_type=FORMATS[chosen])
+
+
+def class_name(snapshot: Snapshot, dataset: str, index: int) -> str:
+    """As the models of this data set call the class; its number where none is served."""
+    for model in snapshot.all():
+        if model.manifest.dataset == dataset:
+            return model.classes[index]
+    return str(index)
+
+
+def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """[H,W,1] → [H,W]; colour stays [H,W,3]."""
+    return image[..., 0] if image.shape[-1] == 1 else image
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(_flat(image)).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,85 @@
+"""Every knob of the service. Each is set by the environment variable CONVSCOPE_<NAME>; nothing is read at import."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.engines import EngineName
+
+ROOT = Path(__file__).resolve().parent.parent
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Defaults serve the repository's own models to one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="CONVSCOPE_", frozen=True, populate_by_name=True)
+
+    artifacts: Path = Field(ROOT / "artifacts", description="folder with aliases.json, models/ and datasets/")
+
+    # Where it listens. PORT and WEB_CONCURRENCY are what platforms set, so they count too.
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("CONVSCOPE_PORT", "PORT"),
+        description="TCP port; 0 takes any free one",
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        validation_alias=AliasChoices("CONVSCOPE_WORKERS", "WEB_CONCURRENCY"),
+        description="processes; each holds every model, so more than the cores only costs memory",
+    )
+
+    # What runs the graphs.
+    engine: EngineName = Field("auto", description="auto takes the fastest that is installed")
+    engine_threads: int = Field(
+        1,
+        ge=1,
+        description="threads of one run; nets this small lose more to hand-over than a second thread gains",
+    )
+
+    # The batcher, for each model.
+    max_batch_rows: int = Field(64, ge=1, description="images in one run; beyond this a run only gets longer")
+    max_batch_wait: float = Field(
+        0.0,
+        ge=0,
+        description="seconds that queued images wait for company; never while the engine would idle",
+    )
+    max_queue_rows: int = Field(
+        1024, ge=1, description="images that may wait; more are refused at once, while waiting is still short"
+    )
+    deadline: float = Field(
+        10.0,
+        gt=0,
+        description="seconds from a complete body to its answer; later is 504, nobody waits for it",
+    )
+    drain: float = Field(10.0, ge=0, description="seconds that running requests get to finish at shutdown")
+
+    # What a client may send.
+    max_body_bytes: int = Field(10 * MEBIBYTE, ge=1, description="bytes of a request with one image")
+    max_batch_bytes: int = Field(64 * MEBIBYTE, ge=1, description="bytes of a request with many images")
+    max_batch_files: int = Field(1024, ge=1, description="images of one batch request: a thousand and some")
+    max_pixels: int = Field(
+        25_000_000,
+        ge=1,
+        description="width x height of an image, read from its header before anything is decoded",
+    )
+    max_decoding: int = Field(
+        64,
+        ge=1,
+        description="large images being decoded or waiting for it; each may take 75 MB, so not endless",
+    )
+
+    # What it says.
+    access_log: bool = Field(False, description="a line for each request; it costs a tenth of the throughput")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
+    cors_origins: list[str] = Field(
+        [], description='JSON list of origins whose pages may call this, ["*"] for all; off unless asked for'
+    )

@@ -1,0 +1,136 @@
+"""The images in a request's body: raw, or the files of a multipart form. Bytes only; nothing is decoded here."""
+
+import re
+from typing import NamedTuple
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import InvalidParameter, NotAnImage, TooManyBytes
+
+ACCEPTED = (
+    "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
+application/octet-stream, or a multipart/form-data form with the image in a file field"
+)
+MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
+
+_BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
+_NAME = re.compile(rb'[;\s]name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+_FILE_NAME = re.compile(rb'[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+
+
+class Upload(NamedTuple):
+    """One file as it came."""
+
+    data: bytes
+    name: str | None = None
+
+
+async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
+    """The request's one image. Raises NotAnImage, TooManyBytes, InvalidParameter."""
+    content_type = _content_type(request)
+    boundary = _boundary(content_type)
+    body = await _read(request, max_bytes)
+    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
+    if len(uploads) > 1:
+        raise InvalidParameter(f"the form has {len(uploads)} files in '{field}'; one is expected here")
+    if not uploads[0].data:
+        raise InvalidParameter("the body is empty; " + ACCEPTED)
+    return uploads[0]
+
+
+async def read_many(request: Request, *, field: str, max_bytes: int, max_files: int) -> list[Upload]:
+    """The files of a form's field, in order; a raw image counts as one. Raises as read_one does."""
+    boundary = _boundary(_content_type(request))
+    body = await _read(request, max_bytes)
+    if not body:
+        raise InvalidParameter(f"the body is empty; send a multipart/form-data form with files in '{field}'")
+    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
+    if len(uploads) > max_files:
+        raise InvalidParameter(f"the form has {len(uploads)} files; at most {max_files} are answered at once")
+    return uploads
+
+
+def _content_type(request: Request) -> bytes:
+    # The scope's own list: building Headers and Message objects costs more than decoding a small image.
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            return bytes(value)
+    return b""
+
+
+def _boundary(content_type: bytes) -> bytes | None:
+    """None for a raw body, the boundary of a form. Raises for what is neither."""
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type.startswith(b"image/") or media_type in (b"application/octet-stream", b""):
+        return None
+    if media_type != b"multipart/form-data":
+        hint = (
+            " (which is what curl says unless told otherwise with -H)" if b"urlencoded" in media_type else ""
+        )
+        raise NotAnImage(f"Content-Type is {media_type.decode('latin-1')!r}{hint}; {ACCEPTED}")
+    match = _BOUNDARY.search(content_type, len(media_type))
+    if match is None:
+        raise InvalidParameter("Content-Type is multipart/form-data and names no boundary")
+    return bytes(match[1] or match[2])
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    """The whole body; refuses by Content-Length before a byte is read, and else as soon as it is too long."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_many_bytes(f"the body has {int(value):,} bytes", max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_many_bytes(f"the body has more than {size:,} bytes", max_bytes)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else bytes(chunk)
+        chunks.append(chunk)
+
+
+def _too_many_bytes(found: str, limit: int) -> TooManyBytes:
+    # What is still on its way must not be taken for the next request.
+    return TooManyBytes(f"{found}; the limit is {limit:,}", {"Connection": "close"})
+
+
+def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
+    """The parts of a form (RFC 7578) whose name is `field`. The body is in memory, so splitting it is enough."""
+    delimiter = b"\r\n--" + boundary
+    # The first delimiter has no line before it; the last is followed by "--".
+    pieces = (b"\r\n" + body).split(delimiter, MAX_PARTS + 1)
+    if len(pieces) > MAX_PARTS:
+        raise InvalidParameter(f"the form has more than {MAX_PARTS} parts")
+    last = next((at for at, piece in enumerate(pieces) if at and piece.startswith(b"--")), None)
+    if last is None:
+        raise InvalidParameter("the form is cut off or broken: its closing boundary is missing")
+    parts = [_part(piece) for piece in pieces[1:last]]
+    files = [upload for name, upload in parts if name == field]
+    if not files:
+        names = ", ".join(sorted({repr(name) for name, _ in parts})) or "none"
+        raise InvalidParameter(f"the form has no field '{field}' with a file; its fields: {names}")
+    return files
+
+
+def _part(piece: bytes) -> tuple[str | None, Upload]:
+    """Field name and contents of what stands between two delimiters."""
+    head, separator, data = piece.partition(b"\r\n\r\n")
+    if not separator:
+        raise InvalidParameter("the form is broken: a part has no empty line after its headers")
+    for line in head.split(b"\r\n"):
+        if line[:20].lower() == b"content-disposition:":
+            return _value(_NAME, line), Upload(data, _value(_FILE_NAME, line))
+    return None, Upload(data)
+
+
+def _value(pattern: re.Pattern[bytes], line: bytes) -> str | None:
+    match = pattern.search(line)
+    if match is None:
+        return None
+    quoted = match[1] if match[1] is not None else match[2]
+    return re.sub(r"\\(.)", r"\1", quoted.decode("utf-8", "replace"))
