@@ -10,21 +10,9 @@ from typing import Any
 import keras
 from keras import layers
 
-SCALING = "scaling"  # the one layer that prepares the input; it is no part of the net that people look into
-
-Shape = tuple[int, int, int]
-
-
-class _Names:
-    """conv2d, conv2d_1, …: Keras's way of naming, counted afresh for every net."""
-
-    def __init__(self) -> None:
-        self._next: dict[str, int] = {}
-
-    def __call__(self, kind: str) -> str:
-        count = self._next.get(kind, 0)
-        self._next[kind] = count + 1
-        return f"{kind}_{count}" if count else kind
+from training.naming import SCALING, Names, Shape
+from training.nets_cifar import airbench
+from training.nets_mnist import compact
 
 
 def _input(shape: Shape) -> tuple[Any, Any]:
@@ -40,7 +28,7 @@ def two_strided_convolutions(
     shape: Shape, classes: int, *, filters: int = 32, stride: int = 2, l2: float = 0.0, dropout: float = 0.25
 ) -> keras.Model:
     """The first study's MNIST net: two strided 3×3 convolutions, max-pool, dense 392; 'valid' padding."""
-    name, regulariser = _Names(), _regulariser(l2)
+    name, regulariser = Names(), _regulariser(l2)
     image, x = _input(shape)
     for _ in range(2):
         x = layers.Conv2D(
@@ -59,7 +47,7 @@ def batch_norm_pairs(
     shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.2, 0.3, 0.4)
 ) -> keras.Model:
     """Pairs of [conv 3×3 same, relu, batch norm] with 32, 64, 128 filters; max-pool and dropout after each."""
-    name = _Names()
+    name = Names()
     image, x = _input(shape)
     for filters, dropout in zip((32, 64, 128), dropouts, strict=True):
         for _ in range(2):
@@ -81,7 +69,7 @@ def strided_then_dense(
     dropout: float = 0.1,
 ) -> keras.Model:
     """Two strided convolutions, max-pool, a third convolution, then dense 128, 256, 512 with dropout after each."""
-    name = _Names()
+    name = Names()
     image, x = _input(shape)
     for filters, stride, l2 in zip((32, 32, 16), (2, 2, 1), l2_convolutions, strict=True):
         if stride == 1:
@@ -100,5 +88,5 @@ def strided_then_dense(
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     function.__name__: function
-    for function in (two_strided_convolutions, batch_norm_pairs, strided_then_dense)
+    for function in (two_strided_convolutions, batch_norm_pairs, strided_then_dense, compact, airbench)
 }

@@ -22,6 +22,13 @@ class Experiment:
     optimiser: str = "adam"
     learning_rate: float = 1e-3
     seed: int = 1
+    optimiser_options: dict[str, Any] = field(default_factory=dict)
+    schedule: tuple[float, float, float] | None = None  # training.optimisers.Ramp: start, peak_at, end
+    label_smoothing: float = 0.0  # share of the target that is spread over all classes
+    augmentation: str | None = None  # one of training.augmentation
+    augmentation_options: dict[str, Any] = field(default_factory=dict)
+    averaging: float = 0.0  # training.optimisers.Averaging: decay of the running mean in one step
+    precision: str = "float32"  # or mixed_bfloat16: activations in bfloat16, weights always in float32
 
     def record(self) -> dict[str, Any]:
         """Every field, as JSON can hold it."""
@@ -69,6 +76,7 @@ _ALL = (
         description="The MNIST baseline's layers on colour photographs: not enough for them.",
         dataset="cifar10",
         architecture="two_strided_convolutions",
+        options={"dropout": 0.1},
         epochs=10,
     ),
     Experiment(
@@ -93,6 +101,40 @@ _ALL = (
         name="cifar10-strided-l2",
         description="L2 on a few layers only: training and validation stay closer together.",
         options={"l2_dense": (1e-3, 1e-3, 0.0, 0.0)},
+    ),
+    Experiment(
+        name="mnist-compact",
+        description=(
+            "Few layers where the image is large, many filters where it is small; trained on many hands and pens."
+        ),
+        dataset="mnist",
+        architecture="compact",
+        options={"filters": ((64, 64), (128, 128, 128))},
+        epochs=32,
+        batch_size=128,
+        optimiser="nesterov",
+        optimiser_options={"momentum": 0.9, "l2": 5e-4},
+        learning_rate=0.1,
+        schedule=(0.2, 0.15, 0.0),
+        label_smoothing=0.05,
+        augmentation="digits",
+        averaging=0.95,
+    ),
+    Experiment(
+        name="cifar10-fast",
+        description="The net of airbench94: a frozen whitening layer, then three pairs of convolutions.",
+        dataset="cifar10",
+        architecture="airbench",
+        epochs=16,
+        batch_size=1024,
+        optimiser="nesterov",
+        optimiser_options={"momentum": 0.85, "l2": 1.33e-3, "bias_rate": 64.0},
+        learning_rate=1.5,
+        schedule=(0.2, 0.23, 0.07),
+        label_smoothing=0.2,
+        augmentation="photographs",
+        augmentation_options={"shift": 2},
+        averaging=0.95,
     ),
 )
 

@@ -34,7 +34,7 @@ from service.manifest import (
 )
 from training import evaluate
 from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
-from training.fit import Run
+from training.fit import Run, in_float32
 from training.graphs import serving_model, softmax, write_graphs
 from training.statistics import layer_table, weight_statistics
 
@@ -55,6 +55,7 @@ def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: St
 
     Raises ParityError, and then writes nothing.
     """
+    run = in_float32(run)
     home = artifacts / "models" / run.experiment.name
     home.mkdir(parents=True, exist_ok=True)
     version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))

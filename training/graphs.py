@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from onnx.utils import Extractor
 
 from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
-from training.architectures import SCALING
+from training.naming import SCALING
 
 TEMPERATURE = "temperature"
 SOFTMAX = "softmax"

@@ -1,0 +1,17 @@
+"""Names of layers: the same in every process, artifact and answer."""
+
+SCALING = "scaling"  # the one layer that prepares the input; it is no part of the net that people look into
+
+Shape = tuple[int, int, int]
+
+
+class Names:
+    """conv2d, conv2d_1, …: Keras's way of naming, counted afresh for every net."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}
+
+    def __call__(self, kind: str) -> str:
+        count = self._next.get(kind, 0)
+        self._next[kind] = count + 1
+        return f"{kind}_{count}" if count else kind
