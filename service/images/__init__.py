@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidParameter
-from service.images import colour, digits
+from service.images import colour, digits, small_png
 from service.images.decode import Decoded, decode, pixels
 from service.manifest import InputSpec
 
@@ -41,6 +41,11 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
     Raises NotAnImage, TooManyPixels, UndecodableImage, BlankImage, or InvalidParameter when the
     options leave no way to the model's size.
     """
+    if max_pixels >= small_png.LONGEST**2:
+        small = small_png.read(data)
+        ready = None if small is None else _untouched(small, input_spec, options)
+        if ready is not None:
+            return ready
     decoded = decode(data, max_pixels=max_pixels)
     if options.preprocess == "none":
         return _as_it_is(decoded, input_spec, options)
@@ -48,6 +53,22 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
         return _digit(decoded, input_spec, options)
     image, steps = colour.fit_to(decoded.image, input_spec.width, input_spec.height, options.fit)
     return _finished(pixels(image), decoded, steps, options.invert == "yes")
+
+
+def _untouched(image: NDArray[np.uint8], spec: InputSpec, options: PrepareOptions) -> Prepared | None:
+    """The short way of a data set's own image, uint8 [H,W,C]; None where anything has to be done to it."""
+    if image.shape != (spec.height, spec.width, spec.channels) or options.preprocess == "none":
+        return None
+    if spec.channels == 1:
+        digit = digits.recognised(image[..., 0], options.invert) if spec.height == digits.SIDE else None
+        return None if digit is None else _prepared(digit)
+    return Prepared(image, [colour.UNTOUCHED]) if options.invert != "yes" else None
+
+
+def _prepared(digit: digits.Digit) -> Prepared:
+    return Prepared(
+        digit.image[..., None], digit.steps, digit.inverted, digit.box, digit.ink_share, digit.warnings
+    )
 
 
 def _digit(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:

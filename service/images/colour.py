@@ -5,6 +5,7 @@ from typing import Literal
 from PIL import Image
 
 Fit = Literal["cover", "contain", "stretch"]
+UNTOUCHED = "already of the size the model takes: untouched"
 _REDUCING_GAP = 3.0  # box-reduce first to three times the size wanted: as good, and far cheaper
 
 
@@ -17,7 +18,7 @@ def fit_to(image: Image.Image, width: int, height: int, fit: Fit) -> tuple[Image
     """
     colour = image if image.mode == "RGB" else image.convert("RGB")
     if colour.size == (width, height):
-        return colour, [f"already {width} × {height}: untouched"]
+        return colour, [UNTOUCHED]
     steps = [f"{fit} from {colour.width} × {colour.height} to {width} × {height}, antialiased"]
     if fit == "contain":
         return _contain(colour, width, height), steps

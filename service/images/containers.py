@@ -1,4 +1,3 @@
-# ruff: noqa: PLR2004  (the numbers are the formats' own byte codes and offsets)
 """What a file says about itself before any pixel of it is decoded: size, orientation, animation.
 
 Read here rather than through Pillow so that the pixel limit holds before a decoder allocates

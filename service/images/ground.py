@@ -1,0 +1,173 @@
+"""What stands out from the ground: a picture of any light and colours → signed excess over its ground."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FloatImage = NDArray[np.float32]
+
+WORKING_SIDE = 640  # px; the longer side is reduced to no more than this
+_GRID = 64  # cells along the longer side that the ground is fitted to
+_RING = 0.05  # of the shorter side: the border that is taken for ground
+_REFITS = 4
+_TRIM = 2.5  # deviations beyond which a cell is no ground
+_LEAST_DEVIATION = 1 / 255
+_DARKEST = 0.1  # light below it is not made up for: the picture holds too little there
+_NOISE_KEPT = 0.012  # standard deviation; noise above it is smoothed
+_MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal one
+_SMOOTHED_SIDE = 64  # px; smaller pictures have strokes too thin to smooth
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """`value`: float32 [h,w], how far each pixel is from the ground, brighter above 0; black on white is −1.
+
+    `scale`: pixels of the picture along one of these. `noise`: standard deviation of `value` on plain ground.
+    `flat`: whether the ground was one colour throughout.
+    """
+
+    value: FloatImage
+    scale: int
+    noise: float
+    flat: bool
+
+
+def excess(image: Image.Image, *, hairlines: bool = False) -> Excess:
+    """A picture of mode "L" or "RGB" → its excess over a ground fitted to its border.
+
+    With `hairlines`, reducing takes each block's pixel furthest from the ground in place of the mean:
+    lines thinner than a block stay whole, and so would noise.
+    """
+    scale = -(-max(image.size) // WORKING_SIDE)
+    reduced = image.reduce(scale) if scale > 1 else image
+    bands = [_floats(band) for band in _bands(reduced)]
+    noise = max(_noise(band) for band in bands)
+    if noise > _NOISE_KEPT and min(image.size) >= _SMOOTHED_SIDE:
+        bands = [_smoothed(band) for band in bands]
+        noise /= 2  # about what the binomial filter leaves, of noise that is alike in neighbours
+    grounds = [_ground(band) for band in bands]
+    if hairlines and scale > 1:
+        bands = [_furthest(*pair, scale) for pair in zip(_bands(image), grounds, strict=False)]
+    flat = all(isinstance(ground, float) for ground in grounds)
+    value = _along_the_ink([_over(band, ground) for band, ground in zip(bands, grounds, strict=True)])
+    return Excess(value, scale, noise, flat)
+
+
+def _floats(band: Image.Image) -> FloatImage:
+    return np.asarray(band, np.float32) / np.float32(255)
+
+
+def _furthest(band: Image.Image, ground: FloatImage | float, scale: int) -> FloatImage:
+    """A band reduced by `scale` as Image.reduce does, by the pixel of each block furthest from the ground."""
+    whole = np.asarray(band)
+    padding = [(0, -side % scale) for side in whole.shape]
+    whole = np.pad(whole, padding, mode="edge")
+    parts = [whole[row::scale, column::scale] for row in range(scale) for column in range(scale)]
+    low, high = parts[0].copy(), parts[0].copy()
+    for part in parts[1:]:
+        np.minimum(low, part, out=low)
+        np.maximum(high, part, out=high)
+    darkest, brightest = low / np.float32(255), high / np.float32(255)
+    return np.where(ground - darkest > brightest - ground, darkest, brightest)
+
+
+def _over(band: FloatImage, ground: FloatImage | float) -> FloatImage:
+    """Excess over the ground, as it would be where the light is brightest."""
+    if isinstance(ground, float):
+        return band - np.float32(ground)
+    light = ground + np.float32(_DARKEST)
+    made_up: FloatImage = light.max() / np.maximum(light, np.float32(_DARKEST))
+    return (band - ground) * made_up
+
+
+def _bands(image: Image.Image) -> list[Image.Image]:
+    """The colour channels; only one where they are the same."""
+    bands = list(image.split())
+    if len(bands) > 1 and bands[0].tobytes() == bands[1].tobytes() == bands[2].tobytes():
+        return bands[:1]
+    return bands
+
+
+def _noise(band: FloatImage) -> float:
+    """Standard deviation of the noise, from differences of neighbours: edges are too few to matter."""
+    some = band[:: max(1, len(band) // 100)]
+    step = np.abs(some[:, 1:] - some[:, :-1])
+    return float(np.median(step)) * _MAD / math.sqrt(2) if step.size else 0.0
+
+
+def _smoothed(band: FloatImage) -> FloatImage:
+    """3 × 3 binomial filter, twice."""
+    for _ in range(2):
+        padded = np.pad(band, 1, mode="edge")
+        rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+        band = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 16
+    return band
+
+
+def _ground(band: FloatImage) -> FloatImage | float:
+    """The ground of a band: a number where its border is of one value, else a fitted curved surface [h,w]."""
+    border = np.concatenate([band[0], band[-1], band[:, 0], band[:, -1]])
+    middle = float(np.median(border))
+    if np.mean(np.abs(border - middle) < _LEAST_DEVIATION) > 0.7:
+        return middle
+    cells = _cells(band, -(-max(band.shape) // _GRID))
+    y, x = _places(*cells.shape)
+    reach = np.broadcast_to(np.minimum(1 - np.abs(y), 1 - np.abs(x)), cells.shape)
+    ring = reach < 2 * _RING
+    terms = np.stack([np.broadcast_to(term, cells.shape)[ring] for term in _terms(y, x)])
+    return _surface(_trimmed_fit(cells[ring], terms), *_places(*band.shape))
+
+
+def _cells(band: FloatImage, block: int) -> FloatImage:
+    """Means of square blocks, float32 [gh,gw]."""
+    height, width = (max(1, side // block) for side in band.shape)
+    cells = band[: height * block, : width * block].reshape(height, -1, width, min(block, band.shape[1]))
+    return np.asarray(cells.mean((1, 3), dtype=np.float32))
+
+
+def _places(height: int, width: int) -> tuple[FloatImage, FloatImage]:
+    """Of each row [h,1] and column [1,w], −1…1."""
+    y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (2 / height) - 1
+    x = (np.arange(width, dtype=np.float32)[None] + 0.5) * (2 / width) - 1
+    return y, x
+
+
+def _terms(y: FloatImage, x: FloatImage) -> list[FloatImage]:
+    """The surface's six terms: a slope for the fall of light, a curvature for the lens."""
+    return [np.ones_like(y), y, x, y * y, x * x, x * y]
+
+
+def _surface(coefficients: FloatImage, y: FloatImage, x: FloatImage) -> FloatImage:
+    """The sum of the terms, [h,w], with few passes over the whole."""
+    one, down, right, down2, right2, both = coefficients
+    return np.asarray((one + y * (down + y * down2)) + x * (right + x * right2) + (both * y) * x)
+
+
+def _trimmed_fit(values: FloatImage, terms: FloatImage) -> FloatImage:
+    """Least squares, refitted without what lies far off: values [n], terms [6,n] → coefficients [6]."""
+    kept = np.abs(values - np.median(values)) <= 2 * _deviation(values - np.median(values)) + 0.1
+    coefficients = np.zeros(len(terms), np.float32)
+    for _ in range(_REFITS):
+        coefficients = np.linalg.lstsq(terms[:, kept].T, values[kept], rcond=None)[0].astype(np.float32)
+        residual = values - coefficients @ terms
+        kept = np.abs(residual) <= _TRIM * max(_deviation(residual[kept]), _LEAST_DEVIATION)
+    return coefficients
+
+
+def _deviation(residual: FloatImage) -> float:
+    return _MAD * float(np.median(np.abs(residual)))
+
+
+def _along_the_ink(bands: list[FloatImage]) -> FloatImage:
+    """Excess of each channel [h,w] → excess along the colour that differs most, so that coloured ink is not lost."""
+    if len(bands) == 1:
+        return bands[0]
+    colours = np.stack([band.reshape(-1) for band in bands])
+    power = np.einsum("ij,ij->j", colours, colours)
+    strong = colours[:, power >= power.max() / 4]
+    direction = np.linalg.eigh(strong @ strong.T)[1][:, -1]
+    direction *= math.copysign(1 / math.sqrt(len(bands)), direction.sum())
+    return (direction @ colours).reshape(bands[0].shape)

@@ -1,0 +1,148 @@
+"""How well digits in the wild are named: synthetic photographs of MNIST validation images, one distortion
+at a time and all together, by plain resizing and by service.images.
+
+    python -m tests.benchmarks.wild_digits [--model NAME] [--images N] [--json FILE]
+"""
+
+import argparse
+import gzip
+import json
+import os
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import Problem
+from service.images import PrepareOptions, prepare
+from service.manifest import IMAGE_INPUT, MODEL, InputSpec
+from tests.benchmarks.photographs import DISTORTIONS, Scene, photograph
+
+VALIDATION = 5000  # the last of the training images
+SEED = 20
+DIGIT = InputSpec(height=28, width=28, channels=1)
+MAX_PIXELS = 25_000_000
+
+Images = NDArray[np.uint8]
+Classifier = Callable[[Images], NDArray[np.int64]]
+
+
+def main() -> None:
+    """Print the table; with --json also write it."""
+    options = _arguments()
+    classify = load_classifier(options.model)
+    digits, labels = validation_digits(options.images)
+    clean = float((classify(digits) == labels).mean())
+    rows = {"": {"plain resize": clean, "this path": clean}}
+    _say(f"{options.model}, {len(digits)} validation images; as they are {clean:.1%}")
+    _say(f"{'distortion':<16} {'plain resize':>12} {'this path':>10} {'to clean':>9}")
+    for name in options.only or DISTORTIONS:
+        rows[name] = _accuracies(name, digits, labels, classify)
+        plain, ours = rows[name].values()
+        _say(f"{name:<16} {plain:>12.1%} {ours:>10.1%} {100 * (ours - clean):>+9.1f}")
+    if options.json:
+        options.json.write_text(
+            json.dumps({"model": options.model, "images": len(digits), "accuracy": rows}, indent=1)
+        )
+
+
+def validation_digits(count: int) -> tuple[Images, NDArray[np.int64]]:
+    """`count` images spread over the validation split: uint8 [N,28,28], int64 [N]."""
+    folder = find_data()
+    images = np.frombuffer(_unpacked(folder / "train-images-idx3-ubyte.gz"), np.uint8, offset=16)
+    labels = np.frombuffer(_unpacked(folder / "train-labels-idx1-ubyte.gz"), np.uint8, offset=8)
+    chosen = len(labels) - VALIDATION + np.linspace(0, VALIDATION - 1, min(count, VALIDATION)).astype(int)
+    return images.reshape(-1, 28, 28)[chosen], labels[chosen].astype(np.int64)
+
+
+def find_data() -> Path:
+    """The folder of the IDX files. Exits, saying where it looked, when there is none."""
+    places = [Path(p) for p in (os.environ.get("CONVSCOPE_DATA", ""), "data", "../shared/datasets") if p]
+    for folder in (place / inner for place in places for inner in ("", "mnist")):
+        if (folder / "train-images-idx3-ubyte.gz").is_file():
+            return folder
+    sys.exit(f"no train-images-idx3-ubyte.gz in any of {', '.join(map(str, places))}: set CONVSCOPE_DATA")
+
+
+def load_classifier(model: str) -> Classifier:
+    """A model of artifacts/, by name or alias, or the path of an ONNX file → uint8 [N,28,28] to labels [N]."""
+    session = onnxruntime.InferenceSession(_model_file(model), providers=["CPUExecutionProvider"])
+    name, outputs = session.get_inputs()[0].name, session.get_outputs()[0].name
+    takes_bytes = name == IMAGE_INPUT
+
+    def classify(images: Images) -> NDArray[np.int64]:
+        rows = images[..., None] if takes_bytes else images[..., None].astype(np.float32)
+        return np.concatenate(
+            [
+                session.run([outputs], {name: part})[0].argmax(1)
+                for part in np.array_split(rows, -(-len(rows) // 256))
+            ]
+        )
+
+    return classify
+
+
+def _model_file(model: str) -> Path:
+    if model.endswith(".onnx"):
+        return Path(model)
+    root = Path("artifacts")
+    aliases = json.loads((root / "aliases.json").read_text())
+    versions: list[Path] = sorted(
+        (root / "models" / aliases.get(model, model)).glob("[0-9]*"), key=lambda path: int(path.name)
+    )
+    return versions[-1] / MODEL
+
+
+def _accuracies(
+    name: str, digits: Images, labels: NDArray[np.int64], classify: Classifier
+) -> dict[str, float]:
+    random = np.random.default_rng(SEED)
+    files = (photograph(digit, DISTORTIONS[name](random, Scene()), random) for digit in digits)
+    pairs = [(_plain(file), _prepared(file)) for file in files]
+    plain, ours = (np.stack(images) for images in zip(*pairs, strict=True))
+    return {
+        "plain resize": float((classify(plain) == labels).mean()),
+        "this path": float((classify(ours) == labels).mean()),
+    }
+
+
+def _plain(file: bytes) -> Images:
+    with Image.open(BytesIO(file)) as picture:
+        return np.asarray(picture.convert("L").resize((28, 28), Image.Resampling.BILINEAR))
+
+
+def _prepared(file: bytes) -> Images:
+    """What the service shows the net; black, so most likely wrong, where it refuses."""
+    try:
+        return prepare(file, DIGIT, PrepareOptions(), max_pixels=MAX_PIXELS).image[..., 0]
+    except Problem:
+        return np.zeros((28, 28), np.uint8)
+
+
+def _unpacked(path: Path) -> bytes:
+    with gzip.open(path) as file:
+        return file.read()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mnist", help="name or alias in artifacts/, or an ONNX file")
+    parser.add_argument("--images", type=int, default=1000, help="validation images for each distortion")
+    parser.add_argument("--json", type=Path, help="also write the table here")
+    parser.add_argument(
+        "--only", action="append", choices=list(DISTORTIONS), help="this distortion (repeatable)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
