@@ -144,7 +144,7 @@ def _train_epoch(
     else:
         data = {"x": Batches(images, targets, order, experiment.batch_size, experiment.seed, epoch)}
     result = run.model.fit(**data, shuffle=False, verbose=0, callbacks=callbacks)
-    rate = float(keras.ops.convert_to_numpy(run.model.optimizer.learning_rate))
+    rate = float(run.model.optimizer.learning_rate)
     return {**{key: float(values[-1]) for key, values in result.history.items()}, "learning_rate": rate}
 
 
@@ -180,7 +180,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
     """Write the run as one file, whole or not at all."""
     if not run.model.optimizer.built:
         run.model.optimizer.build(run.model.trainable_variables)
-    arrays = {f"state_{k}": keras.ops.convert_to_numpy(v) for k, v in enumerate(_state(run))}
+    arrays = {f"state_{k}": v.numpy() for k, v in enumerate(_state(run))}
     for epoch, weights in run.kept.items():
         arrays |= {f"kept_{epoch}_{k}": weight for k, weight in enumerate(weights)}
     about = json.dumps({"experiment": run.experiment.record(), "history": run.history})

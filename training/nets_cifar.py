@@ -75,7 +75,7 @@ def _begin_as_identity(model: keras.Model) -> None:
     """As many filters of each 3×3 convolution as it has input channels pass one channel through."""
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D) and layer.name != WHITENING:
-            kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+            kernel = layer.kernel.numpy().copy()
             channels = np.arange(min(kernel.shape[2:]))
             kernel[..., channels] = 0
             kernel[1, 1, channels, channels] = 1

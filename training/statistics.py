@@ -39,7 +39,7 @@ def weight_statistics(model: keras.Model) -> list[dict[str, Any]]:
         {
             "name": layer.name,
             "type": type(layer).__name__,
-            "weights": [describe(w.name, keras.ops.convert_to_numpy(w)) for w in layer.weights],
+            "weights": [describe(w.name, w.numpy()) for w in layer.weights],
         }
         for layer in inner_layers(model)
         if layer.weights
