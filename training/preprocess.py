@@ -54,7 +54,7 @@ def load(dataset: Dataset, folder: Path | None = None) -> Arrays:
 def read(dataset: Dataset, path: Path) -> Arrays:
     """The arrays of one array file, checked. Raises DataError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays, written = Arrays(*(file[part] for part in PARTS)), str(file["digest"])
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}): run `python -m training preprocess`") from error

@@ -17,27 +17,28 @@ _LEAST_CENTRE, _GREATEST_CENTRE = 13.45, 14.55  # px from 0; theirs are in 13.48
 
 _ROWS, _COLUMNS = np.indices((SIDE, SIDE)).reshape(2, -1)
 _RING = np.flatnonzero((_ROWS % (SIDE - 1) == 0) | (_COLUMNS % (SIDE - 1) == 0))
-_MOMENTS = np.stack([np.ones(SIDE * SIDE), _ROWS, _COLUMNS], axis=1).astype(np.float32)
+_ON_RING = np.isin(np.arange(SIDE * SIDE), _RING)
+_MOMENTS = np.stack([np.ones(SIDE * SIDE), _ROWS, _COLUMNS, _ON_RING], axis=1).astype(np.float32)
 _HALF_RING = len(_RING) // 2
 
 
 def has_form(image: NDArray[np.uint8]) -> bool:
     """Whether uint8 [28,28] is in MNIST's own form, as all 70,000 images of MNIST are."""
     flat = image.reshape(-1)
-    if np.count_nonzero(flat[_RING]) > _HALF_RING:  # the border's median is above 0
-        return False
-    mass, row, column = (flat @ _MOMENTS).tolist()
+    mass, row, column, border = (flat @ _MOMENTS).tolist()
     low, high = _LEAST_CENTRE * mass, _GREATEST_CENTRE * mass
-    if not (low <= row <= high and low <= column <= high and mass):
+    if not (mass and low <= row <= high and low <= column <= high):
+        return False
+    if border and np.count_nonzero(flat[_RING]) > _HALF_RING:  # the border's median is above 0
         return False
     ink = image >= _EDGE
-    return _SHORTEST <= max(_extent(np.any(ink, 1)), _extent(np.any(ink, 0))) <= BOX
+    return _SHORTEST <= max(_rows_spanned(ink), _rows_spanned(ink.T)) <= BOX
 
 
-def _extent(present: NDArray[np.bool_]) -> int:
-    """From the first to the last."""
-    marks = present.tobytes()
-    return marks.rfind(1) + 1 - marks.find(1) if 1 in marks else 0
+def _rows_spanned(ink: NDArray[np.bool_]) -> int:
+    """Rows from the first to the last with ink; 1 without any."""
+    marks = ink.tobytes()
+    return marks.rfind(1) // SIDE - marks.find(1) // SIDE + 1
 
 
 def place(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:

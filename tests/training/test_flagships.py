@@ -26,7 +26,11 @@ def giga_operations(model: keras.Model) -> float:
 
 @pytest.mark.parametrize(
     ("name", "parameters", "trainable", "operations"),
-    [("mnist-compact", 427_658, 426_570, 0.05), ("cifar10-fast", 1_973_944, 1_971_352, 0.25)],
+    [
+        ("mnist-compact", 427_658, 426_570, 0.05),
+        ("cifar10-fast", 1_973_944, 1_971_352, 0.25),
+        ("cifar10-residual", 9_921_848, 9_915_416, 0.91),
+    ],
 )
 def test_flagship_nets_are_of_their_size(
     name: str, parameters: int, trainable: int, operations: float
