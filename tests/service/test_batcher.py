@@ -1,0 +1,248 @@
+"""The batcher with runs that the tests hold open, so that nothing depends on time."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.batcher import Batcher, CallerGoneError, Limits, RunError
+from service.errors import DeadlinePassed, NotReady, QueueFull
+
+Floats = NDArray[np.float64]
+
+
+def rows(*values: float) -> Floats:
+    return np.array([[value] for value in values])
+
+
+class Engine:
+    """Doubles each row. While `open` is not set, runs wait: the engine is busy for as long as a test wants."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[float]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.busy = asyncio.Event()
+
+    async def __call__(self, batch: Floats) -> Floats:
+        self.runs.append(batch[:, 0].tolist())
+        self.busy.set()
+        await self.open.wait()
+        return batch * 2
+
+
+async def occupied(engine: Engine, batcher: Batcher[Floats]) -> asyncio.Task[list[Floats]]:
+    """Starts a run that stays in the engine until `engine.open` is set."""
+    engine.open.clear()
+    first = asyncio.create_task(batcher.submit(rows(0)))
+    await engine.busy.wait()
+    return first
+
+
+async def let_others_run() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_each_caller_gets_its_own_rows() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=4))
+    answers = await asyncio.gather(*(batcher.submit(rows(*range(n))) for n in (1, 3, 2)))
+    assert [[part[:, 0].tolist() for part in answer] for answer in answers] == [[[0]], [[0, 2, 4]], [[0, 2]]]
+    assert engine.runs == [[0, 0, 1, 2], [0, 1]]
+
+
+async def test_callers_of_one_turn_share_a_run() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    await asyncio.gather(*(batcher.submit(rows(n)) for n in range(10)))
+    assert engine.runs == [list(range(10))]
+
+
+async def test_a_caller_alone_never_waits() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_wait=3600))
+    assert (await batcher.submit(rows(1)))[0].tolist() == [[2]]
+
+
+async def test_waiting_for_company_ends_when_the_run_is_full() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=3, max_wait=3600))
+    callers = [asyncio.create_task(batcher.submit(rows(n))) for n in range(2)]
+    await let_others_run()
+    assert engine.runs == []
+    await asyncio.gather(batcher.submit(rows(2)), *callers)
+    assert engine.runs == [[0, 1, 2]]
+
+
+async def test_waiting_for_company_ends_in_time() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=3, max_wait=0.001))
+    await asyncio.gather(batcher.submit(rows(0)), batcher.submit(rows(1)))
+    assert engine.runs == [[0, 1]]
+
+
+async def test_rows_gather_while_the_engine_is_busy() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=8))
+    first = await occupied(engine, batcher)
+    others = [asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2, 3)]
+    await let_others_run()
+    assert engine.runs == [[0]]
+    assert batcher.waiting_rows == 3
+    engine.open.set()
+    await asyncio.gather(first, *others)
+    assert engine.runs == [[0], [1, 2, 3]]
+    assert batcher.waiting_rows == 0
+
+
+async def test_a_long_submission_lets_others_in_between() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=2))
+    long, short = await asyncio.gather(batcher.submit(rows(1, 2, 3, 4, 5)), batcher.submit(rows(9)))
+    assert np.concatenate(long)[:, 0].tolist() == [2, 4, 6, 8, 10]
+    assert short[0].tolist() == [[18]]
+    assert engine.runs.index([9]) < len(engine.runs) - 1
+
+
+async def test_rows_are_counted_against_the_queue() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))
+    first = await occupied(engine, batcher)
+    fits = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
+    await let_others_run()
+    with pytest.raises(QueueFull, match="3 images wait already"):
+        await batcher.submit(rows(4, 5))
+    engine.open.set()
+    await asyncio.gather(first, fits)
+
+
+async def test_a_cancelled_caller_is_not_run_and_strands_nobody() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = await occupied(engine, batcher)
+    callers = [asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2, 3)]
+    await let_others_run()
+    callers[1].cancel()
+    engine.open.set()
+    await asyncio.gather(first, callers[0], callers[2])
+    assert engine.runs == [[0], [1, 3]]
+
+
+async def test_a_caller_cancelled_during_the_run_strands_nobody() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    engine.open.clear()
+    one, two = (asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2))
+    await engine.busy.wait()
+    one.cancel()
+    engine.open.set()
+    assert (await two)[0].tolist() == [[4]]
+
+
+async def test_rows_nobody_wants_any_more_are_dropped() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = await occupied(engine, batcher)
+    gone = asyncio.create_task(batcher.submit(rows(1), wanted=lambda: False))
+    here = asyncio.create_task(batcher.submit(rows(2), wanted=lambda: True))
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, here)
+    with pytest.raises(CallerGoneError):
+        await gone
+    assert engine.runs == [[0], [2]]
+
+
+async def test_a_past_deadline_ends_the_wait_and_the_row_is_not_run() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = await occupied(engine, batcher)
+    now = asyncio.get_running_loop().time()
+    later = asyncio.create_task(batcher.submit(rows(2), deadline=now + 3600))
+    with pytest.raises(DeadlinePassed):
+        await batcher.submit(rows(1), deadline=now + 0.01)
+    engine.open.set()
+    await asyncio.gather(first, later)
+    assert engine.runs == [[0], [2]]
+
+
+async def test_a_deadline_ends_also_the_wait_for_a_run_that_is_on() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    engine.open.clear()
+    with pytest.raises(DeadlinePassed):
+        await batcher.submit(rows(1), deadline=asyncio.get_running_loop().time() + 0.01)
+    engine.open.set()
+    assert (await batcher.submit(rows(2)))[0].tolist() == [[4]]
+
+
+async def test_a_deadline_that_is_over_is_refused_at_once() -> None:
+    batcher = Batcher(Engine(), Limits())
+    with pytest.raises(DeadlinePassed):
+        await batcher.submit(rows(1), deadline=asyncio.get_running_loop().time() - 1)
+
+
+async def test_a_failed_run_tells_its_callers_and_only_them() -> None:
+    async def fails_on_13(batch: Floats) -> Floats:
+        if 13 in batch:
+            raise ArithmeticError("13")
+        return batch
+
+    batcher = Batcher(fails_on_13, Limits(max_rows=2))
+    calls = (batcher.submit(rows(n)) for n in (13, 1, 2))
+    bad, beside, good = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(bad, RunError)
+    assert isinstance(beside, RunError)
+    assert isinstance(bad.__cause__, ArithmeticError)
+    assert not isinstance(good, BaseException)
+
+
+async def test_too_few_results_are_an_error_and_no_shift() -> None:
+    async def loses_one(batch: Floats) -> Floats:
+        return batch[1:]
+
+    with pytest.raises(RunError, match="1 results for 2 rows"):
+        await Batcher(loses_one, Limits()).submit(rows(1, 2))
+
+
+async def test_rows_of_unlike_shapes_strand_nobody() -> None:
+    batcher = Batcher(Engine(), Limits())
+    calls = (batcher.submit(rows(1)), batcher.submit(np.zeros((1, 2))))
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, RunError) for answer in answers)
+    assert (await batcher.submit(rows(1)))[0].tolist() == [[2]]
+
+
+async def test_draining_finishes_what_is_queued_and_takes_nothing_more() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=1))
+    first = await occupied(engine, batcher)
+    second = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    drain = asyncio.create_task(batcher.drain(3600))
+    await let_others_run()
+    with pytest.raises(NotReady):
+        await batcher.submit(rows(2))
+    engine.open.set()
+    await asyncio.gather(first, second, drain)
+    assert engine.runs == [[0], [1]]
+
+
+async def test_draining_has_a_limit() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=1))
+    first = await occupied(engine, batcher)
+    second = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    await batcher.drain(0.01)
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    assert all(isinstance(answer, NotReady) for answer in answers)
+
+
+async def test_runs_are_observed_by_rows() -> None:
+    seen: list[int] = []
+    batcher = Batcher(Engine(), Limits(max_rows=4), seen.append)
+    await batcher.submit(rows(*range(6)))
+    assert seen == [4, 2]

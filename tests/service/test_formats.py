@@ -1,0 +1,44 @@
+import pytest
+from starlette.requests import Request
+
+from service.errors import NotAcceptable
+from service.formats import choose_format
+
+OFFERS = {"png": "image/png", "json": "application/json"}
+
+
+def request(query: str = "", accept: str | None = None) -> Request:
+    headers = [] if accept is None else [(b"accept", accept.encode())]
+    return Request({"type": "http", "query_string": query.encode(), "headers": headers})
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "png"),
+        ("*/*", "png"),
+        ("application/json", "json"),
+        ("APPLICATION/JSON", "json"),
+        ("application/*", "json"),
+        ("image/png;q=0.1, application/json", "json"),
+        ("text/html, image/webp, */*;q=0.8", "png"),
+        ("application/json;q=nonsense, image/png", "png"),
+    ],
+)
+def test_accept_decides(accept: str | None, chosen: str) -> None:
+    assert choose_format(request(accept=accept), OFFERS) == chosen
+
+
+def test_the_parameter_comes_before_accept() -> None:
+    assert choose_format(request("format=png", "application/json"), OFFERS) == "png"
+
+
+def test_an_unknown_format_lists_those_there_are() -> None:
+    with pytest.raises(NotAcceptable, match="format=xml cannot be made here; png, json can"):
+        choose_format(request("format=xml"), OFFERS)
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "image/png;q=0"])
+def test_nothing_acceptable_lists_the_media_types(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="image/png, application/json"):
+        choose_format(request(accept=accept), {"png": "image/png", "json": "application/json"})

@@ -1,0 +1,171 @@
+"""Bodies as they come over the wire, whole and in pieces."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from service.errors import InvalidParameter, NotAnImage, TooManyBytes
+from service.uploads import Upload, read_many, read_one
+
+FORM = 'multipart/form-data; boundary="line"'
+
+
+def request(content_type: str | None, *chunks: bytes, length: int | None = None) -> Request:
+    """A request whose body comes in these chunks."""
+    messages: list[Message] = [
+        {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks[:-1]
+    ]
+    messages.append({"type": "http.request", "body": chunks[-1] if chunks else b"", "more_body": False})
+
+    async def receive() -> Message:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    headers = [] if content_type is None else [(b"content-type", content_type.encode("latin-1"))]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
+    return Request({"type": "http", "headers": headers}, receive)
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    """Parts of (Content-Disposition's parameters, contents)."""
+    pieces = [
+        b"--line\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (head.encode(), data)
+        for head, data in parts
+    ]
+    return b"".join(pieces) + b"--line--\r\n"
+
+
+async def one(content_type: str | None, *chunks: bytes, length: int | None = None) -> Upload:
+    return await read_one(request(content_type, *chunks, length=length), field="file", max_bytes=1000)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "IMAGE/JPEG", "image/x-anything", "application/octet-stream", "", None]
+)
+async def test_a_raw_body_is_the_image(content_type: str | None) -> None:
+    assert await one(content_type, b"ab", b"c", b"") == Upload(b"abc")
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ('name="file"; filename="a.png"', "a.png"),
+        ("name=file; filename=a.png", "a.png"),
+        ('filename="a.png"; name="file"', "a.png"),
+        ('name="file"', None),
+        ('name="file"; filename="a \\"b\\"; name=x.png"', 'a "b"; name=x.png'),
+        ('name="file"; filename="größe.png"', "größe.png"),
+    ],
+)
+async def test_a_form_gives_its_file(head: str, name: str | None) -> None:
+    assert await one(FORM, form(('name="note"', b"x"), (head, b"\x89PNG\r\n\r\n--"))) == Upload(
+        b"\x89PNG\r\n\r\n--", name
+    )
+
+
+async def test_a_form_may_have_text_around_it() -> None:
+    body = b"preamble\r\n" + form(('name="file"', b"abc")) + b"epilogue"
+    assert (await one(FORM, body)).data == b"abc"
+
+
+async def test_form_headers_may_come_in_any_case_and_order() -> None:
+    body = b'--line\r\nContent-Type: image/png\r\ncontent-disposition: form-data; name="file"\r\n\r\nabc\r\n--line--'
+    assert (await one("Multipart/Form-Data;charset=utf-8; BOUNDARY=line", body)).data == b"abc"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/json", "application/x-www-form-urlencoded", "nonsense"]
+)
+async def test_another_content_type_says_what_is_accepted(content_type: str) -> None:
+    with pytest.raises(NotAnImage, match=r"image/png.*multipart/form-data"):
+        await one(content_type, b"abc")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "detail"),
+    [
+        ("image/png", b"", "empty"),
+        (FORM, form(('name="file"; filename="a.png"', b"")), "empty"),
+        ("multipart/form-data", form(('name="file"', b"a")), "names no boundary"),
+        (FORM, b"", "closing boundary is missing"),
+        (FORM, b"nonsense", "closing boundary is missing"),
+        (FORM, form(('name="file"', b"abc"))[:-12], "closing boundary is missing"),
+        (FORM, b"--line\r\nno empty line--line--\r\n--line--", "no empty line"),
+        (FORM, b"--line--\r\n", "no field 'file' with a file; its fields: none"),
+        (FORM, form(('name="image"', b"abc")), "no field 'file' with a file; its fields: 'image'"),
+        (FORM, form(('name="file"', b"a"), ('name="file"', b"b")), "2 files in 'file'; one is expected"),
+        (FORM, b"--line\r\n\r\n\r\n" * 10_002 + b"--line--", "more than 10000 parts"),
+    ],
+)
+async def test_a_body_without_an_image_says_what_is_wrong(
+    content_type: str, body: bytes, detail: str
+) -> None:
+    upload = read_one(request(content_type, body), field="file", max_bytes=1_000_000)
+    with pytest.raises(InvalidParameter, match=detail):
+        await upload
+
+
+async def test_too_long_a_body_is_refused_before_it_is_read() -> None:
+    with pytest.raises(TooManyBytes, match="has 2,000 bytes; the limit is 1,000"):
+        await read_one(request("image/png", length=2000), field="file", max_bytes=1000)
+
+
+async def test_too_long_a_body_without_a_length_is_refused_on_the_way() -> None:
+    chunks = [b"x" * 600, b"x" * 600, b"never read"]
+    incoming = request("image/png", *chunks)
+    with pytest.raises(TooManyBytes, match="more than 1,200 bytes; the limit is 1,000"):
+        await read_one(incoming, field="file", max_bytes=1000)
+    assert (await incoming.receive())["body"] == b"never read"
+
+
+async def test_a_body_of_exactly_the_limit_is_taken() -> None:
+    assert len((await one("image/png", b"x" * 1000, length=1000)).data) == 1000
+
+
+async def test_a_client_that_leaves_is_no_image() -> None:
+    incoming = request("image/png", b"ab")
+    await incoming.receive()
+    with pytest.raises(ClientDisconnect):
+        await read_one(incoming, field="file", max_bytes=1000)
+
+
+async def test_files_keep_their_order() -> None:
+    parts = [(f'name="files"; filename="{n}.png"', b"%d" % n) for n in range(20)]
+    uploads = await read_many(request(FORM, form(*parts)), field="files", max_bytes=10_000, max_files=20)
+    assert uploads == [Upload(b"%d" % n, f"{n}.png") for n in range(20)]
+
+
+async def test_too_many_files_name_the_limit() -> None:
+    parts = [('name="files"', b"x")] * 3
+    with pytest.raises(InvalidParameter, match="3 files; at most 2"):
+        await read_many(request(FORM, form(*parts)), field="files", max_bytes=10_000, max_files=2)
+
+
+async def test_an_empty_file_among_others_is_left_to_its_place() -> None:
+    parts = [('name="files"', b"a"), ('name="files"', b""), ('name="files"', b"c")]
+    uploads = await read_many(request(FORM, form(*parts)), field="files", max_bytes=10_000, max_files=3)
+    assert [upload.data for upload in uploads] == [b"a", b"", b"c"]
+
+
+@given(
+    st.lists(
+        st.binary(max_size=40).filter(lambda data: b"\r\n--line" not in b"\r\n" + data),
+        min_size=1,
+        max_size=5,
+    )
+)
+async def test_any_contents_come_through_a_form_unchanged(contents: list[bytes]) -> None:
+    body = form(*(('name="files"', data) for data in contents))
+    uploads = await read_many(request(FORM, body), field="files", max_bytes=10_000, max_files=5)
+    assert [upload.data for upload in uploads] == contents
+
+
+@given(content_type=st.text(st.characters(max_codepoint=255), max_size=60), body=st.binary(max_size=200))
+async def test_junk_is_an_image_or_a_problem(content_type: str, body: bytes) -> None:
+    for kind in (content_type, FORM, f"multipart/form-data;{content_type}"):
+        with suppress(NotAnImage, InvalidParameter, TooManyBytes):
+            await read_many(request(kind, body), field="files", max_bytes=150, max_files=3)
