@@ -19,6 +19,7 @@ SIDE = form.SIDE
 LEAST_CONTRAST = 0.06  # of black on white: less is blank
 FAINT_CONTRAST = 0.2  # less is warned of
 NOISE_FACTOR = 5  # a contrast of fewer standard deviations of the noise is blank
+SURE_CONTRAST = 0.3  # is no noise: what looks like it in a tiny picture is its strokes
 _HALF = np.float32(0.5)
 _CLEAN = 0.006  # noise of a drawing or a screenshot
 _TOP = 10_000  # one pixel in so many makes the contrast
@@ -82,7 +83,7 @@ def _in_pixels(box: Box, scale: int, image: Image.Image) -> Box:
 
 
 def _refuse_blank(contrast: float, noise: float) -> None:
-    least = max(LEAST_CONTRAST, NOISE_FACTOR * noise)
+    least = max(LEAST_CONTRAST, min(NOISE_FACTOR * noise, SURE_CONTRAST))
     if contrast < least:
         raise BlankImage(
             f"nothing stands out from the ground: the contrast is {contrast:.3f} of black on white; "

@@ -115,10 +115,14 @@ def _ground(band: FloatImage) -> FloatImage | float:
         return middle
     cells = _cells(band, -(-max(band.shape) // _GRID))
     y, x = _places(*cells.shape)
-    reach = np.broadcast_to(np.minimum(1 - np.abs(y), 1 - np.abs(x)), cells.shape)
-    ring = reach < 2 * _RING
+    ring = (1 - np.abs(y) < _reach(len(y))) | (1 - np.abs(x) < _reach(x.size))
     terms = np.stack([np.broadcast_to(term, cells.shape)[ring] for term in _terms(y, x)])
     return _surface(_trimmed_fit(cells[ring], terms), *_places(*band.shape))
+
+
+def _reach(cells: int) -> float:
+    """How far the ring goes in from an edge, of −1…1: one cell at least."""
+    return max(2 * _RING, 1.5 / cells)
 
 
 def _cells(band: FloatImage, block: int) -> FloatImage:
@@ -148,17 +152,22 @@ def _surface(coefficients: FloatImage, y: FloatImage, x: FloatImage) -> FloatIma
 
 def _trimmed_fit(values: FloatImage, terms: FloatImage) -> FloatImage:
     """Least squares, refitted without what lies far off: values [n], terms [6,n] → coefficients [6]."""
-    kept = np.abs(values - np.median(values)) <= 2 * _deviation(values - np.median(values)) + 0.1
+    from_middle = np.abs(values - np.median(values))
+    kept = from_middle <= 2 * _deviation(from_middle) + 0.1
     coefficients = np.zeros(len(terms), np.float32)
     for _ in range(_REFITS):
         coefficients = np.linalg.lstsq(terms[:, kept].T, values[kept], rcond=None)[0].astype(np.float32)
-        residual = values - coefficients @ terms
-        kept = np.abs(residual) <= _TRIM * max(_deviation(residual[kept]), _LEAST_DEVIATION)
+        residual = np.abs(values - coefficients @ terms)
+        near = residual <= _TRIM * max(_deviation(residual[kept]), _LEAST_DEVIATION)
+        if not near.any():
+            break
+        kept = near
     return coefficients
 
 
 def _deviation(residual: FloatImage) -> float:
-    return _MAD * float(np.median(np.abs(residual)))
+    """Standard deviation, from absolute residuals."""
+    return _MAD * float(np.median(residual))
 
 
 def _along_the_ink(bands: list[FloatImage]) -> FloatImage:

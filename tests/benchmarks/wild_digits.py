@@ -27,6 +27,7 @@ VALIDATION = 5000  # the last of the training images
 SEED = 20
 DIGIT = InputSpec(height=28, width=28, channels=1)
 MAX_PIXELS = 25_000_000
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 Images = NDArray[np.uint8]
 Classifier = Callable[[Images], NDArray[np.int64]]
@@ -90,10 +91,9 @@ def load_classifier(model: str) -> Classifier:
 def _model_file(model: str) -> Path:
     if model.endswith(".onnx"):
         return Path(model)
-    root = Path("artifacts")
-    aliases = json.loads((root / "aliases.json").read_text())
+    aliases = json.loads((ARTIFACTS / "aliases.json").read_text())
     versions: list[Path] = sorted(
-        (root / "models" / aliases.get(model, model)).glob("[0-9]*"), key=lambda path: int(path.name)
+        (ARTIFACTS / "models" / aliases.get(model, model)).glob("[0-9]*"), key=lambda path: int(path.name)
     )
     return versions[-1] / MODEL
 

@@ -1,0 +1,215 @@
+import contextlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from service.errors import BlankImage
+from service.images import blobs, form, strokes
+from service.images.digits import Digit, to_digit
+from tests.service.images.files import Colour, seven
+
+RANDOM = np.random.default_rng(3)
+
+
+def assert_a_seven(digit: Digit) -> None:
+    """The form of MNIST, and the shape of the 7 that a plain picture gives."""
+    assert form.has_form(digit.image)
+    plain = to_digit(seven()).image
+    assert np.corrcoef(digit.image.ravel(), plain.ravel())[0, 1] > 0.7
+
+
+def shaded(picture: Image.Image, fall: float = 0.6) -> Image.Image:
+    light = 1 - fall * np.linspace(0, 1, picture.width)[None] ** 1.5
+    return Image.fromarray((np.asarray(picture) * light).astype(np.uint8))
+
+
+def noisy(picture: Image.Image, deviation: float = 20) -> Image.Image:
+    grain = np.random.default_rng(5).normal(0, deviation, (picture.height, picture.width))
+    return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
+
+
+def ruled(picture: Image.Image) -> Image.Image:
+    page = Image.new("RGB", picture.size, "white")
+    for row in range(10, page.height, 25):
+        ImageDraw.Draw(page).line((0, row, page.width, row), fill=(150, 180, 220))
+    page.paste((10, 10, 20), (0, 0), picture.point(lambda v: 255 - v))
+    return page
+
+
+PICTURES = {
+    "small": seven((32, 32), pen=3),
+    "large": seven((2400, 1800), pen=150),
+    "white on black": seven((1152, 648), pen=40, ground="black", ink="white"),
+    "hairline": seven((1050, 800), pen=1),
+    "small hairline": seven((1050, 800), pen=1).resize((525, 400), Image.Resampling.BOX),
+    "marker": seven(pen=40),
+    "off centre": seven((800, 600), pen=14, centre=(0.22, 0.7)),
+    "at the border": seven((400, 140), pen=12, centre=(0.0614, 0.5)),
+    "shaded": shaded(seven()),
+    "shaded and noisy": noisy(shaded(seven((600, 400), pen=28))),
+    "noisy": noisy(seven((600, 400), pen=28)),
+    "blurred": seven().filter(ImageFilter.GaussianBlur(4)),
+    "ruled": ruled(seven()),
+    "faint": seven(ground=230, ink=190),
+    "with specks": seven((600, 400), pen=28),
+}
+ImageDraw.Draw(PICTURES["with specks"]).point([(20, 30), (580, 390), (30, 370), (570, 20)], fill="black")
+for corner in ((5, 5), (590, 6)):
+    ImageDraw.Draw(PICTURES["with specks"]).rectangle((*corner, corner[0] + 4, corner[1] + 4), fill="black")
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_seven_is_one_however_it_is_sent(name: str) -> None:
+    assert_a_seven(to_digit(PICTURES[name]))
+
+
+@pytest.mark.parametrize(
+    ("ground", "ink"),
+    [
+        ("white", "yellow"),
+        ("red", "green"),
+        ((128, 128, 128), (128, 128, 255)),
+        ("navy", "gold"),
+        ((250, 240, 160), (20, 40, 140)),
+    ],
+)
+def test_coloured_ink_is_kept(ground: Colour, ink: Colour) -> None:
+    assert_a_seven(to_digit(seven(mode="RGB", ground=ground, ink=ink)))
+
+
+@pytest.mark.parametrize(
+    ("name", "inverted"), [("hairline", True), ("white on black", False), ("marker", True)]
+)
+def test_ink_is_the_side_that_stands_out(name: str, inverted: bool) -> None:
+    assert to_digit(PICTURES[name]).inverted is inverted
+
+
+def test_mostly_black_marker_on_white_is_still_dark_ink() -> None:
+    picture = seven((60, 60), pen=24)
+    assert np.asarray(picture).mean() < 190
+    assert to_digit(picture).inverted
+
+
+@pytest.mark.parametrize("name", ["hairline", "small hairline"])
+def test_hairlines_get_a_pens_width(name: str) -> None:
+    digit = to_digit(PICTURES[name])
+    assert any("thickened" in step for step in digit.steps)
+    assert digit.ink_share is not None
+    assert digit.ink_share > 0.048
+    assert digit.image.max() == 255
+
+
+def test_markers_are_thinned() -> None:
+    assert any("thinned" in step for step in to_digit(PICTURES["marker"]).steps)
+
+
+BLANKS = {
+    "white": Image.new("L", (300, 200), "white"),
+    "black": Image.new("L", (28, 28)),
+    "one pixel": Image.new("L", (1, 1), 90),
+    "coloured": Image.new("RGB", (300, 200), (40, 90, 200)),
+    "one level apart": seven(ground=200, ink=199),
+    "barely there": seven(ground=255, ink=245),
+    "noise": noisy(Image.new("L", (300, 200), 128)),
+    "shaded paper": shaded(Image.new("L", (600, 400), 240)),
+    "shaded paper with noise": noisy(shaded(Image.new("L", (600, 400), 240)), 8),
+}
+
+
+@pytest.mark.parametrize("name", BLANKS)
+def test_blank_is_refused_with_the_contrast(name: str) -> None:
+    with pytest.raises(BlankImage, match=r"the contrast is 0\.\d{3} of black on white"):
+        to_digit(BLANKS[name])
+
+
+def test_nearly_blank_is_warned_of() -> None:
+    assert any("nearly blank" in warning for warning in to_digit(seven(ground=230, ink=190)).warnings)
+
+
+def test_two_digits_are_warned_of() -> None:
+    both = Image.new("L", (900, 200), "white")
+    both.paste(seven(), (0, 0))
+    both.paste(seven(), (600, 0))
+    assert any("unlike one digit: 1 more" in warning for warning in to_digit(both).warnings)
+
+
+def test_much_ink_is_unlike_a_digit() -> None:
+    block = Image.new("L", (200, 200), "white")
+    block.paste(0, (50, 50, 150, 150))
+    assert any("unlike a digit" in warning for warning in to_digit(block).warnings)
+
+
+def test_very_small_ink_is_warned_of() -> None:
+    speck = Image.new("L", (200, 200), "white")
+    speck.paste(0, (100, 100, 103, 105))
+    assert any("very small: the ink covers 3 × 5 pixels" in warning for warning in to_digit(speck).warnings)
+
+
+def test_detached_stroke_belongs_to_its_digit() -> None:
+    five = Image.new("L", (300, 300), "white")
+    draw = ImageDraw.Draw(five)
+    draw.arc((80, 120, 200, 250), 200, 140, fill=0, width=16)
+    draw.line((130, 60, 210, 60), fill=0, width=16)
+    assert to_digit(five).box[1] <= 60  # type: ignore[index]
+
+
+def test_shadow_on_the_border_is_not_the_digit() -> None:
+    picture = seven((400, 300), pen=20)
+    picture.paste(30, (0, 0, 12, 300))
+    digit = to_digit(picture)
+    assert digit.box is not None
+    assert digit.box[0] > 100
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 900), (900, 1), (2, 2), (3, 700), (5000, 2), (27, 28), (641, 3)]
+)
+def test_any_size_is_a_digit_or_blank(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(size)
+    picture = Image.fromarray(random.integers(0, 2, (size[1], size[0]), np.uint8) * 255)
+    with contextlib.suppress(BlankImage):
+        assert to_digit(picture).image.shape == (28, 28)
+
+
+def test_form_is_not_seen_where_it_is_not() -> None:
+    placed = to_digit(seven()).image
+    assert form.has_form(placed)
+    assert not form.has_form(np.roll(placed, 2, 0))
+    assert not form.has_form(np.roll(placed, -2, 1))
+    assert not form.has_form(255 - placed)
+    assert not form.has_form(np.zeros((28, 28), np.uint8))
+    assert not form.has_form(
+        np.asarray(Image.fromarray(placed).resize((14, 14)).resize((28, 28))).repeat(1, 0)[::-1] // 9
+    )
+
+
+def test_placing_what_is_placed_changes_nothing() -> None:
+    placed = to_digit(seven()).image
+    rows, columns = np.flatnonzero(placed.any(1)), np.flatnonzero(placed.any(0))
+    again = form.place(placed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    assert np.abs(again.astype(int) - placed).max() <= 1
+
+
+@pytest.mark.parametrize("pen", [6, 12, 24])
+def test_stroke_width_is_measured_to_a_tenth(pen: int) -> None:
+    mask = np.asarray(seven((800, 600), pen=pen)) < 128
+    assert strokes.width(mask) == pytest.approx(pen, rel=0.12)
+
+
+def test_widening_and_narrowing_change_the_width_by_twice_the_steps() -> None:
+    ink = 255 - np.asarray(seven((400, 300), pen=20))
+    before = strokes.width(ink > 127)
+    assert strokes.width(strokes.widened(ink, 5) > 127) - before == pytest.approx(10, abs=2)
+    assert before - strokes.width(strokes.narrowed(ink, 5) > 127) == pytest.approx(10, abs=2)
+
+
+def test_labels_are_of_connected_pieces() -> None:
+    mask = np.array(
+        [[1, 0, 1, 0, 0, 1], [1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]],
+        bool,
+    )
+    labels = blobs.label(mask)
+    assert (labels > 0).tolist() == mask.tolist()
+    assert len({labels[0, 0], labels[0, 2], labels[3, 3], labels[2, 4]}) == 1
+    assert len(np.unique(labels[mask])) == 4

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import InvalidParameter, TooManyPixels
+from service.images import Prepared, PrepareOptions, prepare, small_png
+from service.images.decode import decode, pixels
+from service.manifest import InputSpec
+from tests.service.images.files import MAX_PIXELS, chunk, encoded, png, seven
+
+DIGIT = InputSpec(height=28, width=28, channels=1)
+COLOUR = InputSpec(height=32, width=32, channels=3)
+DATASETS = Path(__file__).parents[3] / "artifacts" / "datasets"
+
+Images = NDArray[np.uint8]
+
+
+def prepared(data: bytes, spec: InputSpec, options: PrepareOptions | None = None) -> Prepared:
+    return prepare(data, spec, options or PrepareOptions(), max_pixels=MAX_PIXELS)
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Images:
+    """uint8 [10000,28,28]"""
+    with np.load(DATASETS / "mnist" / "test.npz") as arrays:
+        return np.asarray(arrays["images"]).reshape(-1, 28, 28)
+
+
+@pytest.fixture(scope="module")
+def cifar10() -> Images:
+    """uint8 [10000,32,32,3]"""
+    with np.load(DATASETS / "cifar10" / "test.npz") as arrays:
+        return np.asarray(arrays["images"])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_every_mnist_test_image_comes_through_untouched(mnist: Images, kind: str) -> None:
+    changed = [i for i, image in enumerate(mnist) if not _same(encoded(image, kind), DIGIT, image[..., None])]
+    assert changed == []
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
+def test_every_cifar10_test_image_comes_through_untouched(cifar10: Images, kind: str) -> None:
+    changed = [i for i, image in enumerate(cifar10) if not _same(encoded(image, kind), COLOUR, image)]
+    assert changed == []
+
+
+def _same(data: bytes, spec: InputSpec, image: Images) -> bool:
+    return bool(np.array_equal(prepared(data, spec).image, image))
+
+
+def test_negative_of_a_mnist_image_is_turned_back(mnist: Images) -> None:
+    shown = prepared(encoded(255 - mnist[0]), DIGIT)
+    assert shown.inverted
+    assert (shown.image[..., 0] == mnist[0]).all()
+
+
+def test_mnist_image_in_colour_is_recognised(mnist: Images) -> None:
+    shown = prepared(encoded(mnist[0][..., None].repeat(3, 2)), DIGIT)
+    assert (shown.image[..., 0] == mnist[0]).all()
+
+
+def test_answer_tells_what_was_done() -> None:
+    shown = prepared(encoded(seven()), DIGIT)
+    assert shown.inverted
+    assert shown.steps[-1] == "placed as MNIST does"
+    assert shown.box is not None
+    assert np.abs(np.subtract(shown.box, (114, 23, 193, 172))).max() <= 3
+    assert shown.ink_share == pytest.approx((shown.image > 127).mean())
+    assert isinstance(shown.ink_share, float)
+    assert shown.warnings == []
+
+
+def test_invert_is_obeyed() -> None:
+    data = encoded(seven())
+    assert prepared(data, DIGIT, PrepareOptions(invert="yes")).inverted
+    assert not prepared(data + b" ", DIGIT, PrepareOptions(invert="yes")).steps[0].endswith("stands out more")
+
+
+def test_invert_chooses_the_lesser_side_when_told() -> None:
+    both = np.asarray(seven(ground="gray", ink="black")).copy()
+    both[20:180, 20:30] = 180
+    assert prepared(encoded(both), DIGIT).inverted
+    bright = prepared(encoded(both), DIGIT, PrepareOptions(invert="no"))
+    assert not bright.inverted
+    assert bright.box == (20, 20, 30, 180)
+
+
+def test_none_takes_an_image_of_the_models_size_as_it_is() -> None:
+    picture = np.arange(784, dtype=np.uint8).reshape(28, 28)
+    shown = prepared(encoded(picture), DIGIT, PrepareOptions(preprocess="none"))
+    assert (shown.image[..., 0] == picture).all()
+
+
+def test_none_refuses_another_size_with_both() -> None:
+    with pytest.raises(InvalidParameter, match=r"28 × 28 pixels; this one is 300 × 200"):
+        prepared(encoded(seven()), DIGIT, PrepareOptions(preprocess="none"))
+
+
+def test_a_net_of_another_size_gets_digits_of_its_size() -> None:
+    spec = InputSpec(height=32, width=32, channels=1)
+    assert prepared(encoded(seven()), spec).image.shape == (32, 32, 1)
+
+
+def test_pixel_limit_holds_for_small_images_too() -> None:
+    with pytest.raises(TooManyPixels):
+        prepare(encoded(seven((28, 28), pen=2)), DIGIT, PrepareOptions(), max_pixels=100)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("filtering", range(5))
+def test_short_way_reads_what_the_long_way_does(mode: str, filtering: int) -> None:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    random = np.random.default_rng(filtering)
+    rows = b"".join(bytes([filtering]) + random.bytes(40 * channels) for _ in range(30))
+    data = png(40, 30, colour=channels - 1, rows=rows)
+    short = small_png.read(data)
+    assert short is not None
+    assert (short == pixels(decode(data, max_pixels=MAX_PIXELS).image).reshape(short.shape)).all()
+
+
+def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
+    plain = png(8, 8)
+    assert small_png.read(plain) is not None
+    for data in (
+        png(8, 8, chunk(b"tRNS", b"\0\0")),
+        png(8, 8, depth=16, rows=bytes(8 * 17)),
+        png(65, 8),
+        png(8, 8, rows=bytes(40)),
+        plain[:-1],
+        plain.replace(b"IDAT", b"IDAt"),
+        plain[:45] + bytes([plain[45] ^ 1]) + plain[46:],
+        b"",
+    ):
+        assert small_png.read(data) is None
