@@ -8,10 +8,14 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from service.aside import Aside
 from service.batcher import Limits
 from service.dependencies import Service
 from service.engines import Engine, open_graph
 from service.errors import add_error_handlers
+from service.feature_maps import FeatureMaps
+from service.figures.runner import Figures
+from service.hard_examples import TestAnswers
 from service.manifest import Manifest
 from service.metrics import Metrics
 from service.middleware import Observer
@@ -19,7 +23,17 @@ from service.model import Model
 from service.model_store import ModelStore
 from service.openapi import describe
 from service.preparation import Preparer
-from service.routes import documentation, health, models, predictions, problems, samples
+from service.routes import (
+    documentation,
+    feature_maps,
+    hard_examples,
+    health,
+    models,
+    predictions,
+    problems,
+    reports,
+    samples,
+)
 from service.samples import Samples
 from service.settings import Settings
 
@@ -27,7 +41,9 @@ DESCRIPTION = "Serve small image classifiers, look inside them, and see where th
 VERSION = "0.1.0"
 
 # In the order in which a path is looked up: the busiest first.
-ROUTERS = (predictions, models, samples, health, problems, documentation)
+ROUTERS = (
+    predictions, models, samples, feature_maps, hard_examples, reports, health, problems, documentation
+)  # fmt: skip
 
 log = logging.getLogger("convscope")
 
@@ -66,6 +82,9 @@ def _put_together(settings: Settings) -> Service:
     def make_model(manifest: Manifest, engine: Engine) -> Model:
         return Model(manifest, engine, limits, partial(metrics.batch, manifest.name))
 
+    aside = Aside(max_waiting=settings.max_aside)
+    # Always in float32, whatever predicts: the values are those of the trained net.
+    open_feature_maps = partial(open_graph, name="onnxruntime", threads=1)
     load_engine = partial(open_graph, name=settings.engine, threads=settings.engine_threads)
     return Service(
         settings=settings,
@@ -73,6 +92,12 @@ def _put_together(settings: Settings) -> Service:
         preparer=Preparer(max_pixels=settings.max_pixels, max_waiting=settings.max_decoding),
         samples=Samples(settings.artifacts / "datasets"),
         metrics=metrics,
+        aside=aside,
+        feature_maps=FeatureMaps(
+            settings.artifacts, open_feature_maps, aside, idle=settings.feature_maps_idle
+        ),
+        test_answers=TestAnswers(settings.artifacts),
+        figures=Figures(time_limit=settings.figure_time, max_bytes=settings.figure_cache_bytes),
     )
 
 
@@ -84,4 +109,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(service.settings.drain)
     service.preparer.close()
+    service.feature_maps.close()
+    service.aside.close()
+    service.figures.close()
     log.info("stopped")

@@ -7,7 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from service.aside import Aside
 from service.errors import InvalidParameter
+from service.feature_maps import FeatureMaps
+from service.figures.runner import Figures
+from service.hard_examples import TestAnswers
 from service.metrics import Metrics
 from service.model import Model
 from service.model_store import ModelStore, Snapshot
@@ -34,6 +38,10 @@ class Service:
     preparer: Preparer
     samples: Samples
     metrics: Metrics
+    aside: Aside
+    feature_maps: FeatureMaps
+    test_answers: TestAnswers
+    figures: Figures
 
 
 def service_of(request: Request) -> Service:

@@ -86,6 +86,12 @@ class UnknownSample(Problem):
     slug, title, status = "unknown-sample", "Unknown sample", 404
 
 
+class NotInArtifact(Problem):
+    """The model was published without what this answer is made of. GET /models/{model} says what it has."""
+
+    slug, title, status = "not-in-artifact", "Not in the artifact", 404
+
+
 class NotFound(Problem):
     """The service has nothing at this path. GET /docs lists every path."""
 

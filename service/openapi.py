@@ -14,6 +14,12 @@ VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")
 TAGS = [
     {"name": "predictions", "description": "An image in, the class out."},
     {"name": "models", "description": "What is served, how good it is and where it came from."},
+    {"name": "feature maps", "description": "What every layer makes of an image."},
+    {"name": "hard examples", "description": "The test images a model gets wrong, or hardly right."},
+    {
+        "name": "reports",
+        "description": "Training, weights, confusions and calibration, as numbers and as figures.",
+    },
     {"name": "samples", "description": "The test images."},
     {"name": "operations", "description": "Probes and counters."},
     {"name": "documentation", "description": "Pages for people."},

@@ -1,15 +1,16 @@
 """The test images of each data set, as artifacts/datasets/<data set>/test.npz keeps them."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UnknownDataset, UnknownSample
-
-TEST_IMAGES = "test.npz"
+from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
 
 
 class SampleSet(NamedTuple):
@@ -20,6 +21,8 @@ class SampleSet(NamedTuple):
     """[N,H,W,C]"""
     labels: NDArray[np.uint8]
     """[N], class indices"""
+    votes: Mapping[int, Votes] = MappingProxyType({})
+    """by index, for the images whose label people were asked about"""
 
     def at(self, index: int) -> tuple[NDArray[np.uint8], int]:
         """Image [H,W,C] and class index. Raises UnknownSample."""
@@ -55,4 +58,8 @@ class Samples:
             there = ", ".join(self.datasets()) or "none"
             raise UnknownDataset(f"there are no test images of {dataset!r}; there are those of {there}")
         with np.load(self._folder / dataset / TEST_IMAGES, allow_pickle=False) as arrays:
-            return SampleSet(dataset, arrays["images"], arrays["labels"])
+            return SampleSet(dataset, arrays["images"], arrays["labels"], self._votes(dataset))
+
+    def _votes(self, dataset: str) -> Mapping[int, Votes]:
+        path = self._folder / dataset / VOTES
+        return VotesFile.model_validate_json(path.read_bytes()).votes if path.is_file() else {}

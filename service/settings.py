@@ -75,6 +75,18 @@ class Settings(BaseSettings):
         description="large images being decoded or waiting for it; each may take 75 MB, so not endless",
     )
 
+    # Looking inside.
+    feature_maps_idle: float = Field(
+        300.0, gt=0, description="seconds after which a graph of feature maps that nobody uses is let go"
+    )
+    max_aside: int = Field(
+        32, ge=1, description="pictures and feature maps that may wait for the one thread that makes them"
+    )
+    figure_time: float = Field(30.0, gt=0, description="seconds that Matplotlib gets for one figure")
+    figure_cache_bytes: int = Field(
+        8 * MEBIBYTE, ge=0, description="of figures that are kept: some 100 of them"
+    )
+
     # What it says.
     access_log: bool = Field(False, description="a line for each request; it costs a tenth of the throughput")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -1,0 +1,58 @@
+"""A thread for what nobody should have to wait behind: looking inside models, and drawing."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from service.errors import DeadlinePassed, QueueFull
+
+NICENESS = 10  # of 19: predictions come first
+
+T = TypeVar("T")
+
+
+class Aside:
+    """One thread at low priority, with a bound on what waits for it."""
+
+    def __init__(self, *, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_step_back)
+
+    async def do(self, work: Callable[[], T], deadline: float) -> T:
+        """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed."""
+        if self._waiting >= self._max_waiting:
+            raise QueueFull(f"{self._waiting} answers that take longer are being made already")
+        self._waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        future.add_done_callback(self._done)
+        try:
+            # Shielded: a thread cannot be stopped, and its place is free only when it really is.
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise DeadlinePassed("it took longer than the time allowed for one request") from None
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Does `work` behind all that waits, whenever that is."""
+        self._thread.submit(work)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _done(self, future: "asyncio.Future[T]") -> None:
+        self._waiting -= 1
+        if not future.cancelled():
+            future.exception()  # whoever waited may be gone; it is not left unread
+
+
+def _step_back() -> None:
+    """On Linux a thread has a priority of its own; elsewhere it would be the whole process's."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,0 +1,148 @@
+"""What every layer makes of an image: a second graph beside the served one, opened when somebody looks.
+
+It runs aside, and its weights are the served graph's file, which the page cache holds once: looking costs
+predictions neither their queue nor their core.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.aside import Aside
+from service.engines import Engine
+from service.errors import InvalidParameter, NotInArtifact, UnknownLayer
+from service.manifest import FEATURE_MAPS, Layer, Manifest
+
+REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
+
+Activations = dict[str, NDArray[np.float32]]
+Key = tuple[str, str]  # name and version of a model
+
+
+class Statistics(NamedTuple):
+    """Of one layer's answer to one image."""
+
+    minimum: float
+    mean: float
+    maximum: float
+    dead_channels: float
+    """share of the channels that are 0 everywhere"""
+
+
+def statistics(values: NDArray[np.float32]) -> Statistics:
+    """float32 [H,W,C] or [units]."""
+    alive = values.reshape(-1, values.shape[-1]).any(axis=0)
+    return Statistics(
+        float(values.min()),
+        float(values.mean(dtype=np.float64)),
+        float(values.max()),
+        float(1 - alive.mean()),
+    )
+
+
+def find_layer(manifest: Manifest, name: str) -> Layer:
+    """Raises UnknownLayer, which lists the layers."""
+    for layer in manifest.layers:
+        if layer.name == name:
+            return layer
+    there = ", ".join(layer.name for layer in manifest.layers)
+    raise UnknownLayer(f"{manifest.name} has no layer {name!r}; it has {there}")
+
+
+def parse_channels(text: str | None, layer: Layer) -> list[int]:
+    """`0,3-7` → [0, 3, 4, 5, 6, 7], each once; all of them for None. Raises InvalidParameter."""
+    count = layer.shape[-1]
+    if text is None:
+        return list(range(count))
+    chosen: dict[int, None] = {}
+    for part in text.split(","):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not (_is_index(first) and (not dash or _is_index(last))):
+            raise InvalidParameter(
+                f"channels={text}: {part!r} is neither a channel, as 3, nor a range, as 3-7"
+            )
+        start, stop = int(first), int(last or first)
+        if start > stop:
+            raise InvalidParameter(f"channels={text}: the range {part.strip()} runs backwards")
+        if stop >= count:
+            raise InvalidParameter(f"channels={text}: {layer.name} has {count} channels, 0 to {count - 1}")
+        chosen |= dict.fromkeys(range(start, stop + 1))
+    return list(chosen)
+
+
+def _is_index(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+class _Opened:
+    """One opened graph, and the images it answered last."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._answers: OrderedDict[bytes, Activations] = OrderedDict()
+
+    def run(self, image: NDArray[np.uint8]) -> Activations:
+        key = image.tobytes()
+        if key not in self._answers:
+            outputs = self._engine.run(image[None])
+            rows = (output[0] for output in outputs)
+            self._answers[key] = dict(zip(self._engine.outputs, rows, strict=True))
+            if len(self._answers) > REMEMBERED:
+                self._answers.popitem(last=False)
+        self._answers.move_to_end(key)
+        return self._answers[key]
+
+
+class FeatureMaps:
+    """Opens graphs on first use and lets go of one that nobody used for `idle` seconds."""
+
+    def __init__(
+        self, artifacts: Path, open_engine: Callable[[Path], Engine], aside: Aside, *, idle: float
+    ) -> None:
+        self._artifacts = artifacts
+        self._open_engine = open_engine
+        self._aside = aside
+        self._idle = idle
+        self._opened: dict[Key, _Opened] = {}  # touched only in the thread
+        self._alarms: dict[Key, asyncio.TimerHandle] = {}
+
+    @property
+    def opened(self) -> set[Key]:
+        """The models whose graphs are open now."""
+        return set(self._opened)
+
+    async def of(self, manifest: Manifest, image: NDArray[np.uint8], deadline: float) -> Activations:
+        """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
+
+        Raises NotInArtifact, and what `Aside.do` does.
+        """
+        if FEATURE_MAPS not in manifest.files:
+            raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
+        self._keep((manifest.name, manifest.version))
+        return await self._aside.do(lambda: self._run(manifest, image), deadline)
+
+    def close(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.cancel()
+
+    def _run(self, manifest: Manifest, image: NDArray[np.uint8]) -> Activations:
+        key = (manifest.name, manifest.version)
+        if key not in self._opened:
+            folder = self._artifacts / "models" / manifest.name / manifest.version
+            self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
+        return self._opened[key].run(image)
+
+    def _keep(self, key: Key) -> None:
+        """Sets the time of release anew."""
+        if key in self._alarms:
+            self._alarms[key].cancel()
+        self._alarms[key] = asyncio.get_running_loop().call_later(self._idle, self._release, key)
+
+    def _release(self, key: Key) -> None:
+        del self._alarms[key]
+        self._aside.later(lambda: self._opened.pop(key, None))

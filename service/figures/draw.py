@@ -1,0 +1,180 @@
+"""The figures: learning curves, histograms of weights, confusion matrix, reliability diagram."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from service.figures.request import FigureRequest
+from service.figures.style import Theme, colour, faint, style
+from service.manifest import TEST_IMAGES, TEST_PROBABILITIES
+from service.reports import Report, reliability
+
+Panel = tuple[str, str]  # a layer's name and one of its tensors'
+NORMALISATION = ("BatchNormalization", "LayerNormalization")
+
+
+def draw(request: FigureRequest) -> Figure:
+    """The figure that is asked for. Raises what Report does for what a model was published without."""
+    reports = [Report(request.artifacts / "models" / name / version) for name, version in request.models]
+    drawings: dict[str, Callable[[], Figure]] = {
+        "training": lambda: learning_curves(reports, request.theme),
+        "weights": lambda: weights(reports, request.layer, request.theme),
+        "confusion-matrix": lambda: confusion_matrix(reports[0], request.theme),
+        "calibration": lambda: calibration(reports[0], request),
+    }
+    with mpl.rc_context(rc=style(request.theme)):
+        figure = drawings[request.kind]()
+        # Drawn here and not when it is saved: some settings are read as late as that.
+        figure.canvas.draw()
+        return figure
+
+
+def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
+    """Loss and accuracy by epoch, training dashed and validation solid, with the readings on the test set."""
+    figure = Figure(figsize=(9, 3.8))
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
+        for at, report in enumerate(reports):
+            history = report.history()
+            epochs = [row["epoch"] for row in history]
+            own, label = colour(theme, at), f"{report.manifest.name} " if len(reports) > 1 else ""
+            axes.plot(
+                epochs, [row[name] for row in history], "--", color=own, lw=1.2, label=f"{label}training"
+            )
+            axes.plot(epochs, [row[f"val_{name}"] for row in history], color=own, label=f"{label}validation")
+        axes.set(title=name, xlabel="epoch", xlim=(1, None))
+        axes.margins(x=0.02)
+    accuracy.yaxis.set_major_formatter("{x:.0%}")
+    for at, report in enumerate(reports):
+        _mark_readings(accuracy, report, colour(theme, at), theme, line=at)
+    accuracy.legend(loc="lower right", bbox_to_anchor=(1, 0.05 + 0.1 * len(reports)))
+    _head(figure, reports, "learning curves")
+    return figure
+
+
+def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, line: int) -> None:
+    """A point at each reading on the test set, and what it says at the foot: `line` keeps models apart."""
+    for reading in report.manifest.metrics.readings:
+        axes.axvline(reading.epoch, color=faint(theme), lw=0.8, ls=":")
+        axes.plot([reading.epoch], [reading.test_accuracy], "o", ms=5, color=own, zorder=5)
+        axes.annotate(
+            f"test at {reading.epoch}: {reading.test_accuracy:.1%}",
+            (reading.epoch, 0.02 + 0.06 * line), xycoords=("data", "axes fraction"),
+            xytext=(-4, 0), textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=own,
+        )  # fmt: skip
+
+
+def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figure:
+    """A histogram for each layer and tensor, on common axes for all models."""
+    found = [_tensors(report, layer) for report in reports]
+    panels = list(dict.fromkeys(panel for tensors in found for panel in tensors))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.7 + 2.5 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        for at, (report, tensors) in enumerate(zip(reports, found, strict=True)):
+            if panel in tensors:
+                _histogram(axes, tensors[panel], report.manifest.name, colour(theme, at))
+        axes.set(title=" · ".join(panel), ylim=(0, None), ylabel="density", xlabel="weight")
+        axes.legend(loc="upper left")
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    _head(figure, reports, "weights")
+    return figure
+
+
+def _tensors(report: Report, layer: str | None) -> dict[Panel, dict[str, Any]]:
+    """What is drawn: all of one layer, or of all layers the kernels, which tell the most."""
+    layers = report.weights(layer)
+    return {
+        (one["name"], tensor["name"]): tensor
+        for one in layers
+        for tensor in one["weights"]
+        if layer is not None or (one["type"] not in NORMALISATION and len(tensor["shape"]) > 1)
+    }
+
+
+def _histogram(axes: Axes, tensor: dict[str, Any], name: str, own: str) -> None:
+    edges, counts = np.array(tensor["histogram"]["edges"]), np.array(tensor["histogram"]["counts"])
+    # Densities, since the models' bins are not equally wide.
+    density = counts / np.maximum(np.diff(edges) * max(counts.sum(), 1), np.finfo(float).tiny)
+    label = f"{name}\nσ {tensor['standard_deviation']:.3g}"
+    axes.stairs(density, edges, fill=True, color=own, alpha=0.35)
+    axes.stairs(density, edges, color=own, lw=1.2, label=label)
+
+
+def confusion_matrix(report: Report, theme: Theme) -> Figure:
+    """Counts, rows true and columns predicted. Colours are those of the errors: the diagonal has none."""
+    matrix, classes = np.array(report.manifest.metrics.confusion), report.manifest.classes
+    figure = Figure(figsize=(7.2, 6.4))
+    axes = figure.subplots()
+    errors = np.where(np.eye(len(classes), dtype=bool), 0, matrix)
+    image = axes.imshow(errors, cmap="Blues" if theme == "light" else "viridis")
+    ticks = range(len(classes))
+    rotation = 0 if max(map(len, classes)) <= 2 else 45
+    axes.set_xticks(
+        ticks, classes, rotation=rotation, ha="right" if rotation else "center", rotation_mode="anchor"
+    )
+    axes.set_yticks(ticks, classes)
+    axes.grid(visible=False)
+    axes.set(xlabel="predicted", ylabel="true")
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            axes.text(
+                column, row, f"{count}", ha="center", va="center", fontsize=8,
+                weight="bold" if row == column else "normal", color=_readable(image, errors[row, column]),
+            )  # fmt: skip
+    figure.colorbar(image, ax=axes, shrink=0.8, label="images taken for another class")
+    _head(figure, [report], "confusion matrix")
+    return figure
+
+
+def _readable(image: Any, value: Any) -> str:
+    """Black or white, by the luminance of the colour behind it."""
+    red, green, blue, _ = image.cmap(image.norm(value))
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
+
+
+def calibration(report: Report, request: FigureRequest) -> Figure:
+    """Reliability: accuracy against confidence, and how many images each bin has."""
+    manifest, theme = report.manifest, request.theme
+    folder = request.artifacts / "models" / manifest.name / manifest.version
+    with np.load(request.artifacts / "datasets" / manifest.dataset / TEST_IMAGES) as arrays:
+        bins = reliability(np.load(folder / TEST_PROBABILITIES), arrays["labels"])
+    figure = Figure(figsize=(5.4, 5.6))
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    own = colour(theme, 0)
+    above.plot([0, 1], [0, 1], "--", color=faint(theme), lw=1, label="as sure as right")
+    known = [one for one in bins if one.accuracy is not None]
+    edges = [one.low for one in bins] + [1.0]
+    above.stairs([one.accuracy or 0 for one in bins], edges, fill=True, color=own, alpha=0.25)
+    above.plot(
+        [one.confidence for one in known],
+        [one.accuracy for one in known],
+        "o-",
+        ms=4,
+        color=own,
+        label="model",
+    )
+    metrics = manifest.metrics
+    above.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
+    above.legend(loc="upper left")
+    above.text(
+        0.98, 0.04,
+        f"ECE {metrics.ece:.2%}\nbefore temperature {metrics.temperature:g}: {metrics.ece_before_temperature:.2%}",
+        ha="right", va="bottom", transform=above.transAxes, fontsize=8,
+    )  # fmt: skip
+    below.stairs([one.count for one in bins], edges, fill=True, color=own, alpha=0.6)
+    below.set(yscale="log", ylabel="images", xlabel="confidence: best probability", ylim=(0.7, None))
+    _head(figure, [report], "reliability")
+    return figure
+
+
+def _head(figure: Figure, reports: Sequence[Report], what: str) -> None:
+    names = ", ".join(report.manifest.name for report in reports)
+    figure.suptitle(f"{names} · {what}", x=0.01, ha="left", fontsize=11, weight="bold")

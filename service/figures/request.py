@@ -1,0 +1,20 @@
+"""What `python -m service.figures` is asked, as JSON on its standard input."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Kind = Literal["training", "weights", "confusion-matrix", "calibration"]
+
+
+class FigureRequest(BaseModel):
+    """One figure of one or several published models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    artifacts: Path
+    models: tuple[tuple[str, str], ...] = Field(min_length=1, description="name and version of each")
+    layer: str | None = Field(None, description="of weights: one layer, else all that have any")
+    theme: Literal["light", "dark"] = "light"

@@ -1,0 +1,267 @@
+"""GET /models/{model}/hard-examples…: the test images a model gets wrong, or hardly right."""
+
+import csv
+from functools import partial
+from io import StringIO
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request, Response
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic_core import to_json
+
+from service.dependencies import ModelName, deadline_of, find_model, service_of
+from service.errors import (
+    DeadlinePassed,
+    InvalidParameter,
+    NotAcceptable,
+    NotInArtifact,
+    QueueFull,
+    UnknownDataset,
+    UnknownModel,
+    UnknownSample,
+    UnknownVersion,
+)  # fmt: skip
+from service.formats import choose_format
+from service.hard_examples import (
+    Answers,
+    HardExample,
+    Kind,
+    Selection,
+    Sort,
+    class_of,
+    example_at,
+    nearest_confusions,
+    select,
+)  # fmt: skip
+from service.model import Model
+from service.openapi import BINARY, example, problems
+from service.pictures import contact_sheet
+from service.pictures.text import png
+from service.routes import inside_examples
+from service.samples import SampleSet
+from service.schemas import VersionQuery
+from service.schemas_inside import HardExampleDetail, HardExampleItem, HardExampleList, VotesBody
+
+FORMATS = {"json": "application/json", "png": "image/png", "csv": "text/csv; charset=utf-8"}
+COLUMNS = (
+    "index", "true", "true_label", "predicted", "predicted_label", "probability_true", "probability_predicted",
+    "margin", "entropy", "loss", "image", "disputed",
+    "votes_given", "votes_guessed", "votes_neither", "votes_both", "votes_guessed_label",
+)  # fmt: skip
+SHEET_LIMIT = 200  # images of one contact sheet: beyond, nobody looks
+
+ORDER = {
+    "loss": "greatest loss first",
+    "margin": "smallest margin first",
+    "entropy": "greatest entropy first",
+}
+
+router = APIRouter(tags=["hard examples"])
+
+
+class HardExamplesQuery(VersionQuery):
+    """Which test images, in what order and form."""
+
+    kind: Kind = Field("misclassified", description="correct: those the model nearly got wrong")
+    sort: Sort = Field(
+        "loss",
+        description="loss and entropy: greatest first; margin: smallest first, where the model hesitates most",
+    )
+    true: str | None = Field(None, description="only images of this class, by label or index")
+    predicted: str | None = Field(None, description="only images taken for this class, by label or index")
+    limit: int = Field(
+        24, ge=1, le=10_000, description=f"how many; a contact sheet has at most {SHEET_LIMIT}"
+    )
+    offset: int = Field(0, ge=0, description="how many to leave out first")
+    theme: Literal["light", "dark"] = Field("light", description="of the png")
+    format: str | None = Field(
+        None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
+    )
+
+
+@router.get(
+    "/models/{model}/hard-examples",
+    operation_id="list_hard_examples",
+    response_model=HardExampleList,
+    responses=example(
+        inside_examples.HARD_EXAMPLES,
+        "the test images, a contact sheet of them, or a table",
+        {"image/png": BINARY, "text/csv": {"type": "string"}},
+    )
+    | problems(
+        UnknownModel, UnknownVersion, UnknownDataset, NotInArtifact, NotAcceptable, InvalidParameter,
+        QueueFull, DeadlinePassed,
+    ),
+)  # fmt: skip
+async def list_hard_examples(
+    request: Request, model: ModelName, query: Annotated[HardExamplesQuery, Query()]
+) -> Response:
+    """Test images the model gets wrong, the worst first. `kind=correct&sort=margin` gives the narrow escapes."""
+    served = find_model(request, model, query)
+    chosen = choose_format(request, FORMATS)
+    if chosen == "png" and query.limit > SHEET_LIMIT:
+        raise InvalidParameter(f"limit is {query.limit}; a contact sheet has at most {SHEET_LIMIT} images")
+    selection = _selection(query, served)
+    samples, found = await _answers(request, served)
+    indices = select(found, selection)
+    page = [
+        example_at(found, samples, int(index)) for index in indices[query.offset : query.offset + query.limit]
+    ]
+    headers = {"Vary": "Accept"}
+    if chosen == "png":
+        draw = partial(_sheet, served, samples, page, len(indices), query)
+        sheet = await service_of(request).aside.do(draw, deadline_of(service_of(request)))
+        return Response(sheet, headers=headers, media_type=FORMATS[chosen])
+    items = [item(one, served) for one in page]
+    if chosen == "csv":
+        return Response(_table(items), headers=headers, media_type=FORMATS[chosen])
+    body: HardExampleList = {
+        "model": served.name,
+        "version": served.version,
+        "dataset": served.manifest.dataset,
+        "kind": query.kind,
+        "sort": query.sort,
+        "total": len(indices),
+        "offset": query.offset,
+        "limit": query.limit,
+        "items": items,
+    }
+    return Response(to_json(body), headers=headers, media_type=FORMATS[chosen])
+
+
+@router.get(
+    "/models/{model}/hard-examples/{index}",
+    operation_id="get_hard_example",
+    response_model=HardExampleDetail,
+    responses=example(inside_examples.HARD_EXAMPLE)
+    | problems(
+        UnknownModel, UnknownVersion, UnknownDataset, UnknownSample, NotInArtifact, NotAcceptable, InvalidParameter
+    ),
+)  # fmt: skip
+async def get_hard_example(
+    request: Request,
+    model: ModelName,
+    index: Annotated[int, Path(description="of any test image, in the original order", examples=[1901])],
+    query: Annotated[VersionQuery, Query()],
+) -> Response:
+    """One test image with all its probabilities, what it is nearest to being taken for, and people's votes."""
+    served = find_model(request, model, query)
+    choose_format(request, {"json": FORMATS["json"]})
+    samples, found = await _answers(request, served)
+    one = example_at(found, samples, index)
+    classes = served.classes
+    row = found.probabilities[index]
+    body: HardExampleDetail = {
+        "model": served.name,
+        "version": served.version,
+        "dataset": served.manifest.dataset,
+        "kind": one.kind,
+        **item(one, served),
+        "probabilities": [
+            {"label": label, "index": at, "probability": float(row[at])} for at, label in enumerate(classes)
+        ],
+        "confusions": [
+            {
+                "label": classes[near.index],
+                "index": near.index,
+                "probability": near.probability,
+                "count": near.count,
+            }
+            for near in nearest_confusions(found, index)
+        ],
+    }
+    return Response(to_json(body), media_type=FORMATS["json"])
+
+
+async def _answers(request: Request, model: Model) -> tuple[SampleSet, Answers]:
+    service = service_of(request)
+    samples = await service.samples.of(model.manifest.dataset)
+    read = partial(service.test_answers.of, model.manifest, samples)
+    return samples, await service.aside.do(read, deadline_of(service))
+
+
+def _selection(query: HardExamplesQuery, model: Model) -> Selection:
+    true, predicted = (
+        None if text is None else class_of(text, model.classes, name)
+        for name, text in (("true", query.true), ("predicted", query.predicted))
+    )
+    return Selection(query.kind, query.sort, true, predicted)
+
+
+def item(one: HardExample, model: Model) -> HardExampleItem:
+    """A test image as the answers have it."""
+    classes = model.classes
+    return {
+        "index": one.index,
+        "true": {"index": one.true, "label": classes[one.true]},
+        "predicted": {"index": one.predicted, "label": classes[one.predicted]},
+        "probability_true": one.probability_true,
+        "probability_predicted": one.probability_predicted,
+        "margin": one.margin,
+        "entropy": one.entropy,
+        "loss": one.loss,
+        "image": f"/samples/{model.manifest.dataset}/{one.index}",
+        "votes": _votes(one, classes),
+        "disputed": one.disputed,
+    }
+
+
+def _votes(one: HardExample, classes: list[str]) -> VotesBody | None:
+    votes = one.votes
+    if votes is None:
+        return None
+    return {
+        "given": votes.given,
+        "guessed": votes.guessed,
+        "neither": votes.neither,
+        "both": votes.both,
+        "guessed_label": classes[votes.guessed_index],
+    }
+
+
+def _table(items: list[HardExampleItem]) -> str:
+    """The same fields as CSV (RFC 4180), with labels and indices side by side."""
+    rows = list(map(_row, items))
+    file = StringIO()
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _row(one: HardExampleItem) -> dict[str, object]:
+    same = {name: value for name, value in one.items() if name in COLUMNS}
+    votes = {f"votes_{name}": value for name, value in (one["votes"] or {}).items()}
+    return {
+        **same,
+        **votes,
+        "true": one["true"]["index"],
+        "true_label": one["true"]["label"],
+        "predicted": one["predicted"]["index"],
+        "predicted_label": one["predicted"]["label"],
+        "disputed": str(one["disputed"]).lower(),
+    }
+
+
+def _sheet(
+    model: Model, samples: SampleSet, page: list[HardExample], total: int, query: HardExamplesQuery
+) -> bytes:
+    entries = [_entry(one, samples.images[one.index], model.classes) for one in page]
+    part = f"{query.offset + 1}–{query.offset + len(page)} of {total:,}" if page else "none"
+    title = f"{model.name} · {query.kind} · {part} · {ORDER[query.sort]}"
+    return png(contact_sheet.draw(entries, title, query.theme))
+
+
+def _entry(one: HardExample, image: NDArray[np.uint8], classes: list[str]) -> contact_sheet.Entry:
+    return contact_sheet.Entry(
+        image=image,
+        index=one.index,
+        true=classes[one.true],
+        predicted=classes[one.predicted],
+        probability_predicted=one.probability_predicted,
+        probability_true=one.probability_true,
+        loss=one.loss,
+        disputed=one.disputed,
+    )

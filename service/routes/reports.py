@@ -1,0 +1,244 @@
+"""GET /models/{model}/training, …/confusion-matrix, …/calibration, …/weights: reports, as numbers and as figures."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+from pydantic_core import to_json
+from typing_extensions import TypedDict
+
+from service.dependencies import ModelName, deadline_of, find_model, service_of
+from service.errors import (
+    DeadlinePassed,
+    InvalidParameter,
+    NotAcceptable,
+    NotInArtifact,
+    Problem,
+    QueueFull,
+    UnknownDataset,
+    UnknownLayer,
+    UnknownModel,
+    UnknownVersion,
+)  # fmt: skip
+from service.feature_maps import find_layer
+from service.figures.request import FigureRequest, Kind
+from service.formats import choose_format
+from service.manifest import HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS
+from service.model import Model
+from service.openapi import BINARY, Responses, example, problems
+from service.reports import Report, gap, most_confused, reliability
+from service.routes import inside_examples
+from service.schemas import VersionQuery
+from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
+
+FORMATS = {"json": "application/json", "png": "image/png"}
+
+T = TypeVar("T")
+
+router = APIRouter(tags=["reports"])
+
+LayerName = Annotated[str, Path(description="GET /models/{model}/layers lists them", examples=["conv2d"])]
+
+
+class ReportQuery(VersionQuery):
+    """In which form."""
+
+    theme: Literal["light", "dark"] = Field("light", description="of the png")
+    format: str | None = Field(
+        None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
+    )
+
+
+class ComparedQuery(ReportQuery):
+    """In which form, and beside what."""
+
+    against: str | None = Field(None, description="another model or alias: the png shows both on common axes")
+
+
+def _documented(body: object, *kinds: type[Problem]) -> Responses:
+    return example(body, "the numbers, or a figure", {"image/png": BINARY}) | problems(
+        UnknownModel, UnknownVersion, *kinds, NotInArtifact, NotAcceptable, InvalidParameter, QueueFull,
+        DeadlinePassed,
+    )  # fmt: skip
+
+
+@router.get(
+    "/models/{model}/training",
+    operation_id="get_training",
+    response_model=Training,
+    responses=_documented(inside_examples.TRAINING),
+)
+async def get_training(
+    request: Request, model: ModelName, query: Annotated[ComparedQuery, Query()]
+) -> Response:
+    """Loss and accuracy of every epoch; as png the learning curves, of two models with `against`."""
+    served = find_model(request, model, query)
+    if choose_format(request, FORMATS) == "png":
+        return await _figure(request, "training", served, query)
+    history = await _aside(request, _report(request, served).history)
+    body: Training = {
+        **_named(served),
+        "epochs": history,
+        "readings": served.manifest.metrics.readings,
+        "seconds": served.manifest.provenance.seconds,
+        "gap": gap(history),
+    }
+    return _json(body)
+
+
+@router.get(
+    "/models/{model}/confusion-matrix",
+    operation_id="get_confusion_matrix",
+    response_model=ConfusionMatrix,
+    responses=_documented(inside_examples.CONFUSION_MATRIX),
+)
+async def get_confusion_matrix(
+    request: Request, model: ModelName, query: Annotated[ReportQuery, Query()]
+) -> Response:
+    """Which classes the model takes for which, on the whole test set."""
+    served = find_model(request, model, query)
+    if choose_format(request, FORMATS) == "png":
+        return await _figure(request, "confusion-matrix", served, query)
+    metrics, classes = served.manifest.metrics, served.classes
+    body: ConfusionMatrix = {
+        **_named(served),
+        "classes": classes,
+        "matrix": metrics.confusion,
+        "per_class": metrics.per_class,
+        "most_confused": [
+            {"true": classes[pair.true], "predicted": classes[pair.predicted], "count": pair.count}
+            for pair in most_confused(metrics.confusion)
+        ],
+    }
+    return _json(body)
+
+
+@router.get(
+    "/models/{model}/calibration",
+    operation_id="get_calibration",
+    response_model=Calibration,
+    responses=_documented(inside_examples.CALIBRATION, UnknownDataset),
+)
+async def get_calibration(
+    request: Request, model: ModelName, query: Annotated[ReportQuery, Query()]
+) -> Response:
+    """Whether the model is right as often as it says: confidence and accuracy in 15 bins of the test set."""
+    served = find_model(request, model, query)
+    chosen = choose_format(request, FORMATS)
+    service = service_of(request)
+    samples = await service.samples.of(served.manifest.dataset)
+    found = await _aside(request, partial(service.test_answers.of, served.manifest, samples))
+    if chosen == "png":
+        return await _figure(request, "calibration", served, query)
+    metrics = served.manifest.metrics
+    body: Calibration = {
+        **_named(served),
+        "bins": [
+            {
+                "low": one.low,
+                "high": one.high,
+                "count": one.count,
+                "confidence": one.confidence,
+                "accuracy": one.accuracy,
+            }
+            for one in reliability(found.probabilities, found.labels)
+        ],
+        "ece": metrics.ece,
+        "ece_before_temperature": metrics.ece_before_temperature,
+        "temperature": metrics.temperature,
+        "nll": metrics.nll,
+    }
+    return _json(body)
+
+
+@router.get(
+    "/models/{model}/weights",
+    operation_id="list_weights",
+    response_model=Weights,
+    responses=_documented(inside_examples.WEIGHTS, UnknownLayer),
+)
+async def list_weights(
+    request: Request, model: ModelName, query: Annotated[ComparedQuery, Query()]
+) -> Response:
+    """Statistics and histogram of every layer's weights; as png the kernels, of two models with `against`."""
+    return await _weights(request, find_model(request, model, query), None, query)
+
+
+@router.get(
+    "/models/{model}/layers/{layer}/weights",
+    operation_id="get_layer_weights",
+    response_model=Weights,
+    responses=_documented(inside_examples.WEIGHTS, UnknownLayer),
+)
+async def get_layer_weights(
+    request: Request, model: ModelName, layer: LayerName, query: Annotated[ComparedQuery, Query()]
+) -> Response:
+    """Statistics and histogram of one layer's weights, beside another model's with `against`."""
+    served = find_model(request, model, query)
+    find_layer(served.manifest, layer)
+    return await _weights(request, served, layer, query)
+
+
+async def _weights(request: Request, model: Model, layer: str | None, query: ComparedQuery) -> Response:
+    chosen = choose_format(request, FORMATS)
+    both = [model, *_against(request, query)]
+    first, *others = [
+        {**_named(one), "layers": await _aside(request, partial(_report(request, one).weights, layer))}
+        for one in both
+    ]
+    if chosen == "png":
+        return await _figure(request, "weights", model, query, layer)
+    return _json({**first, "against": others[0]} if others else first)
+
+
+async def _figure(
+    request: Request, kind: Kind, model: Model, query: ReportQuery, layer: str | None = None
+) -> Response:
+    service = service_of(request)
+    models = [model, *(_against(request, query) if isinstance(query, ComparedQuery) else [])]
+    for one in models:
+        _needs(one, kind)
+    figure = FigureRequest(
+        kind=kind,
+        artifacts=service.settings.artifacts.resolve(),
+        models=tuple((one.name, one.version) for one in models),
+        layer=layer,
+        theme=query.theme,
+    )
+    picture = await service.figures.draw(figure)
+    return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
+
+
+def _needs(model: Model, kind: Kind) -> None:
+    """Refuses before a process is started for it."""
+    files = {"training": HISTORY, "weights": WEIGHT_STATISTICS, "calibration": TEST_PROBABILITIES}
+    if kind in files and files[kind] not in model.manifest.files:
+        raise NotInArtifact(f"{model.name} {model.version} was published without {files[kind]}")
+
+
+def _against(request: Request, query: ComparedQuery) -> list[Model]:
+    return [] if query.against is None else [find_model(request, query.against, VersionQuery())]
+
+
+def _report(request: Request, model: Model) -> Report:
+    return Report.of(service_of(request).settings.artifacts, model.manifest)
+
+
+class _Named(TypedDict):
+    model: str
+    version: str
+
+
+def _named(model: Model) -> _Named:
+    return {"model": model.name, "version": model.version}
+
+
+async def _aside(request: Request, work: Callable[[], T]) -> T:
+    service = service_of(request)
+    return await service.aside.do(work, deadline_of(service))
+
+
+def _json(body: object) -> Response:
+    return Response(to_json(body), headers={"Vary": "Accept"}, media_type=FORMATS["json"])
