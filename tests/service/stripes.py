@@ -17,7 +17,7 @@ CLASSES = {"mnist": [str(digit) for digit in range(10)], "cifar10": [f"class-{in
 SHAPES = {"mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 
 
-def stripes_graph(dataset: str, *, classes: int = 10) -> onnx.ModelProto:
+def stripes_graph(dataset: str, *, classes: int = 10, last: str = "Softmax") -> onnx.ModelProto:
     """softmax(pixels / 255 · W): the smallest classifier of this input. W's column c favours stripe c of the image."""
     height, width, channels = SHAPES[dataset]
     size = height * width * channels
@@ -29,7 +29,7 @@ def stripes_graph(dataset: str, *, classes: int = 10) -> onnx.ModelProto:
         helper.make_node("Div", ["floats", "white"], ["scaled"]),
         helper.make_node("Flatten", ["scaled"], ["flat"], axis=1),
         helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [PROBABILITIES], axis=1),
+        helper.make_node(last, ["logits"], [PROBABILITIES]),
     ]
     graph = helper.make_graph(
         nodes,

@@ -1,0 +1,35 @@
+"""Probes and counters."""
+
+import httpx
+
+from tests.service.stripes import encoded, stripe
+
+
+async def test_a_running_service_is_live_and_ready(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/health/live")).json() == {"status": "ok"}
+    assert (await client.get("/health/ready")).json() == {"status": "ok", "models": 2}
+
+
+async def test_metrics_count_requests_by_route_and_status(client: httpx.AsyncClient) -> None:
+    await client.post("/predict/mnist", content=encoded(stripe(1)))
+    await client.post("/predict/nothing", content=b"x")
+    await client.get("/made/up")
+    answer = await client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    for line in (
+        'convscope_requests_total{route="/predict/{model}",method="POST",status="200"} 1',
+        'convscope_requests_total{route="/predict/{model}",method="POST",status="404"} 1',
+        'convscope_requests_total{route="(none)",method="GET",status="404"} 1',
+        'convscope_request_seconds_count{route="/predict/{model}"} 2',
+        'convscope_request_seconds_bucket{route="/predict/{model}",le="+Inf"} 2',
+        'convscope_batch_rows_bucket{model="stripes",le="1"} 1',
+        'convscope_waiting_rows{model="stripes"} 0',
+    ):
+        assert line in lines
+    assert "/made/up" not in answer.text
+
+
+async def test_a_method_that_was_made_up_is_no_new_series(client: httpx.AsyncClient) -> None:
+    assert (await client.request("BREW", "/models")).status_code == 405
+    assert "BREW" not in (await client.get("/metrics")).text

@@ -1,0 +1,84 @@
+"""GET /models…"""
+
+from pathlib import Path
+
+import httpx
+from pydantic import TypeAdapter
+
+from service import schemas
+from tests.conftest import serving
+from tests.service.stripes import write_aliases, write_model
+
+
+async def test_models_are_listed_with_their_aliases(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/models")).json()
+    TypeAdapter(schemas.ModelList).validate_python(body, strict=True, extra="forbid")
+    assert [(one["name"], one["aliases"], one["state"]) for one in body["models"]] == [
+        ("stripes", ["mnist"], "ready"),
+        ("stripes-colour", ["cifar10"], "ready"),
+    ]
+    assert body["refused"] == []
+
+
+async def test_a_refused_version_is_listed_with_its_reason(artifacts: Path) -> None:
+    (write_model(artifacts, "broken") / "model.onnx").unlink()
+    async with serving(artifacts) as client:
+        body = (await client.get("/models")).json()
+        assert body["refused"] == [{"name": "broken", "version": "1", "reason": "model.onnx is missing"}]
+        answer = await client.get("/models/broken")
+        assert answer.status_code == 404
+        assert "model.onnx is missing" in answer.json()["detail"]
+
+
+async def test_every_link_leads_somewhere(client: httpx.AsyncClient) -> None:
+    for model in (await client.get("/models")).json()["models"]:
+        for name, link in model["links"].items():
+            assert (await client.request("POST" if name == "predict" else "GET", link)).status_code in (
+                200,
+                422,
+            )
+
+
+async def test_a_model_tells_all_there_is_to_know(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/models/mnist")).json()
+    TypeAdapter(schemas.ModelDetail).validate_python(body)
+    assert body["name"] == "stripes"
+    assert body["classes"] == [str(digit) for digit in range(10)]
+    assert body["input"] == {"height": 28, "width": 28, "channels": 1, "dtype": "uint8", "layout": "NHWC"}
+    assert body["created"] == "2026-01-01T00:00:00Z"
+
+
+async def test_an_older_version_can_be_asked_for(artifacts: Path) -> None:
+    write_model(artifacts, "stripes", "2")
+    async with serving(artifacts) as client:
+        latest = (await client.get("/models/mnist")).json()
+        older = (await client.get("/models/mnist", params={"version": "1"})).json()
+    assert (latest["version"], latest["versions"]) == ("2", ["1", "2"])
+    assert older["version"] == "1"
+
+
+async def test_layers_are_summed_up(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/models/stripes/layers")).json()
+    TypeAdapter(schemas.LayerList).validate_python(body, strict=True, extra="forbid")
+    assert body["layers"] == [
+        {"name": "dense", "type": "Dense", "shape": [10], "parameters": 7840, "trainable": 7840}
+    ]
+    assert body["parameters"] == sum(layer["parameters"] for layer in body["layers"])
+
+
+async def test_unknown_models_and_versions_say_what_there_is(client: httpx.AsyncClient) -> None:
+    for path in ("/models/mnits", "/models/mnits/layers", "/models/mnist?version=9"):
+        answer = await client.get(path)
+        assert answer.status_code == 404
+        assert "stripes" in answer.json()["detail"] or "it has 1" in answer.json()["detail"]
+
+
+async def test_a_service_without_models_is_live_and_not_ready(tmp_path: Path) -> None:
+    write_aliases(tmp_path, {})
+    async with serving(tmp_path) as client:
+        assert (await client.get("/health/live")).status_code == 200
+        answer = await client.get("/health/ready")
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.json()["type"] == "/problems/not-ready"
+        assert (await client.get("/models")).json() == {"models": [], "refused": []}

@@ -1,0 +1,185 @@
+"""Folders that are right and folders that are not, read by the real engine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.app import create_app
+from service.errors import UnknownModel, UnknownVersion
+from service.manifest import MANIFEST, MODEL, file_entry
+from service.model_store import ModelStore, Snapshot
+from service.settings import Settings
+from tests.service.stripes import stripe, stripes_graph, write_aliases, write_model
+
+
+def store_of(artifacts: Path) -> ModelStore:
+    store: ModelStore = create_app(Settings(artifacts=artifacts)).state.service.store
+    return store
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Changes top-level entries of a manifest."""
+    path = folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def reasons(snapshot: Snapshot) -> dict[str, str]:
+    return {one.name: one.reason for one in snapshot.refused}
+
+
+async def test_the_latest_whole_number_wins(tmp_path: Path) -> None:
+    for version in ("2", "10", "9"):
+        write_model(tmp_path, "stripes", version)
+    (tmp_path / "models" / "stripes" / "11.partial").mkdir()
+    snapshot = await store_of(tmp_path).reload()
+    assert list(snapshot.versions["stripes"]) == ["2", "9", "10"]
+    assert snapshot.find("stripes").version == "10"
+    assert snapshot.find("stripes", "9").version == "9"
+    assert snapshot.refused == ()
+
+
+async def test_an_unknown_model_or_version_lists_those_there_are(artifacts: Path) -> None:
+    snapshot = await store_of(artifacts).reload()
+    with pytest.raises(
+        UnknownModel, match="no model 'mnits'; there are mnist, cifar10, stripes, stripes-colour"
+    ):
+        snapshot.find("mnits")
+    with pytest.raises(UnknownVersion, match="mnist has no version '2'; it has 1"):
+        snapshot.find("mnist", "2")
+
+
+async def test_no_folder_is_no_models(tmp_path: Path) -> None:
+    assert (await store_of(tmp_path / "nowhere").reload()).versions == {}
+
+
+async def test_a_changed_file_is_refused_and_the_others_are_served(artifacts: Path) -> None:
+    graph = artifacts / "models" / "stripes" / "1" / MODEL
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    graph.write_bytes(data)
+    snapshot = await store_of(artifacts).reload()
+    assert reasons(snapshot)["stripes"] == f"{MODEL} has another checksum than the manifest says"
+    assert list(snapshot.versions) == ["stripes-colour"]
+    with pytest.raises(UnknownModel, match=r"version 1 was refused: model\.onnx has another checksum"):
+        snapshot.find("stripes")
+
+
+async def test_a_truncated_file_is_refused(artifacts: Path) -> None:
+    graph = artifacts / "models" / "stripes" / "1" / MODEL
+    graph.write_bytes(graph.read_bytes()[:-1])
+    assert "bytes, not" in reasons(await store_of(artifacts).reload())["stripes"]
+
+
+async def test_a_missing_file_is_refused(artifacts: Path) -> None:
+    (artifacts / "models" / "stripes" / "1" / MODEL).unlink()
+    assert reasons(await store_of(artifacts).reload())["stripes"] == f"{MODEL} is missing"
+
+
+async def test_a_folder_without_a_manifest_is_refused(artifacts: Path) -> None:
+    (artifacts / "models" / "stripes" / "1" / MANIFEST).unlink()
+    assert reasons(await store_of(artifacts).reload())["stripes"] == f"{MANIFEST} is missing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"parameters": "many"}, "first parameters"),
+        ({"schema_version": 2}, "first schema_version"),
+        ({"surprise": 1}, "first surprise"),
+        ({"files": {"../../secret": {"bytes": 1, "sha256": "0" * 64}}}, "first files"),
+        ({"files": {}}, "files lists no model.onnx"),
+        ({"name": "another"}, "which is another folder"),
+    ],
+)
+async def test_a_manifest_against_the_schema_is_refused(
+    artifacts: Path, changes: dict[str, Any], reason: str
+) -> None:
+    rewrite(artifacts / "models" / "stripes" / "1", **changes)
+    assert reason in reasons(await store_of(artifacts).reload())["stripes"]
+
+
+async def test_a_manifest_that_is_no_json_is_refused(artifacts: Path) -> None:
+    (artifacts / "models" / "stripes" / "1" / MANIFEST).write_bytes(b"\x00{")
+    assert "does not follow the schema" in reasons(await store_of(artifacts).reload())["stripes"]
+
+
+async def test_a_graph_that_is_none_is_refused_without_a_path(tmp_path: Path) -> None:
+    write_model(tmp_path, "broken", graph=b"no graph")
+    [reason] = reasons(await store_of(tmp_path).reload()).values()
+    assert reason.startswith("it failed in warm-up: ")
+    assert str(tmp_path) not in reason
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (stripes_graph("mnist", classes=7), "gives [1, 7], not [1, 10]"),
+        (stripes_graph("mnist", last="Neg"), "no probabilities"),
+        (stripes_graph("cifar10"), "it failed in warm-up"),
+    ],
+    ids=["too-few-classes", "no-probabilities", "another-input"],
+)
+async def test_a_model_that_fails_its_warm_up_is_refused(tmp_path: Path, graph: Any, reason: str) -> None:
+    write_model(tmp_path, "failing", graph=graph.SerializeToString())
+    assert reason in reasons(await store_of(tmp_path).reload())["failing"]
+
+
+async def test_an_alias_of_nothing_is_refused_and_the_others_hold(artifacts: Path) -> None:
+    write_aliases(artifacts, {"mnist": "stripes", "cifar10": "gone"})
+    snapshot = await store_of(artifacts).reload()
+    assert snapshot.aliases == {"mnist": "stripes"}
+    assert reasons(snapshot) == {"cifar10": "it stands for 'gone', which is not served"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"mnist": 1}', "\x00"])
+async def test_broken_aliases_leave_the_models_served(artifacts: Path, text: str) -> None:
+    (artifacts / "aliases.json").write_text(text)
+    snapshot = await store_of(artifacts).reload()
+    assert snapshot.aliases == {}
+    assert snapshot.find("stripes").name == "stripes"
+    assert "no JSON object" in reasons(snapshot)["aliases.json"]
+
+
+async def test_reloading_swaps_versions_and_keeps_what_did_not_change(artifacts: Path) -> None:
+    store = store_of(artifacts)
+    before = await store.reload()
+    held = before.find("stripes")
+    write_model(artifacts, "stripes", "2")
+    after = await store.reload()
+    assert after.find("stripes").version == "2"
+    assert after.find("stripes", "1") is held
+    assert before.find("stripes") is held
+
+
+async def test_a_request_keeps_its_model_through_a_swap(artifacts: Path) -> None:
+    store = store_of(artifacts)
+    held = (await store.reload()).find("stripes")
+    folder = artifacts / "models" / "stripes" / "1"
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    after = await store.reload()
+    with pytest.raises(UnknownModel):
+        after.find("stripes")
+    assert (await held.predict(stripe(3)[None])).argmax() == 3
+
+
+async def test_a_failed_reload_of_a_version_leaves_the_others(artifacts: Path) -> None:
+    store = store_of(artifacts)
+    await store.reload()
+    folder = write_model(artifacts, "stripes", "2")
+    rewrite(folder, files={MODEL: file_entry(folder / MODEL).model_dump() | {"sha256": "0" * 64}})
+    after = await store.reload()
+    assert after.find("stripes").version == "1"
+    assert [(one.name, one.version) for one in after.refused] == [("stripes", "2")]
+
+
+async def test_a_model_answers_in_the_order_of_the_rows(artifacts: Path) -> None:
+    model = (await store_of(artifacts).reload()).find("mnist")
+    images = np.stack([stripe(digit % 10) for digit in range(200)])
+    probabilities = await model.predict(images)
+    assert probabilities.shape == (200, 10)
+    assert probabilities.argmax(axis=1).tolist() == [digit % 10 for digit in range(200)]
