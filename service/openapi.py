@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from service.errors import PROBLEM_JSON, Problem, ProblemBody
 
@@ -85,6 +86,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 _correct_problems(operation["responses"])
+        _restore_examples(app, schema["paths"])
         for name in VALIDATION_SCHEMAS:
             schema.get("components", {}).get("schemas", {}).pop(name, None)
         app.openapi_schema = schema
@@ -92,11 +94,24 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _correct_problems(responses: dict[str, Any]) -> None:
-    """FastAPI lists a problem's schema under application/json, and a 422 that this service never gives."""
+    """FastAPI lists a problem's schema under the type of the answer, and a 422 that this service never gives."""
     for status, response in list(responses.items()):
         content = response.get("content", {})
         documented = content.get("application/json", {}).get("schema", {})
         if documented.get("$ref", "").endswith(VALIDATION_SCHEMAS):
             del responses[status]
-        elif PROBLEM_JSON in content and "application/json" in content:
-            content[PROBLEM_JSON]["schema"] = content.pop("application/json")["schema"]
+        elif PROBLEM_JSON in content:
+            [schema] = [entry["schema"] for entry in content.values() if "schema" in entry]
+            response["content"] = {PROBLEM_JSON: {**content[PROBLEM_JSON], "schema": schema}}
+
+
+def _restore_examples(app: FastAPI, paths: dict[str, Any]) -> None:
+    """FastAPI drops every null of an example, and an answer has some."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            content = route.responses.get(200, {}).get("content", {})
+            for media_type, entry in content.items():
+                if "example" in entry:
+                    for method in route.methods or ():
+                        operation = paths[route.path_format][method.lower()]
+                        operation["responses"]["200"]["content"][media_type]["example"] = entry["example"]

@@ -1,0 +1,139 @@
+"""What /docs, /redoc, /problems and /openapi.json promise."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import TypeAdapter
+
+from service import schemas
+from service.errors import Problem, problem_types
+from service.manifest import sha256_of
+from service.settings import ROOT
+
+VENDOR = ROOT / "service" / "page" / "vendor"
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    answer = await client.get("/openapi.json")
+    assert answer.status_code == 200
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in document["paths"].values() for operation in path.values()]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/", "/problems", "/problems/unknown-model"])
+async def test_pages_load_nothing_from_elsewhere_and_all_that_they_load_is_there(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    page = await client.get(path)
+    assert page.headers["Content-Type"].startswith("text/html")
+    loaded = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page.text)
+    assert loaded or path == "/"
+    for address in loaded:
+        assert address.startswith("/"), f"{path} loads {address}"
+        assert (await client.get(address)).status_code == 200, address
+
+
+async def test_vendored_files_are_those_their_list_names(client: httpx.AsyncClient) -> None:
+    listed = dict(re.findall(r"^([0-9a-f]{64})  (\S+)$", (VENDOR / "README.md").read_text(), re.MULTILINE))
+    assert set(listed.values()) == {path.name for path in VENDOR.iterdir()} - {"README.md"}
+    for checksum, name in listed.items():
+        assert sha256_of(VENDOR / name) == checksum, name
+
+
+async def test_every_problem_has_its_page(client: httpx.AsyncClient) -> None:
+    index = (await client.get("/problems")).text
+    for slug, kind in problem_types().items():
+        assert f'href="/problems/{slug}"' in index
+        page = (await client.get(f"/problems/{slug}")).text
+        assert kind.title in page
+        assert str(kind.status) in page
+
+
+async def test_an_unknown_problem_is_not_found(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/problems/nothing")).status_code == 404
+
+
+def test_every_problem_explains_itself() -> None:
+    for kind in problem_types().values():
+        assert kind.__doc__
+        assert kind.__doc__ != Problem.__doc__
+
+
+async def test_operation_ids_are_stable_and_unique(document: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for operation in operations(document)]
+    assert len(ids) == len(set(ids))
+    assert {
+        "predict", "predict_top_k", "predict_batch", "list_models", "get_model", "list_layers", "get_sample",
+        "health_live", "health_ready", "metrics",
+    } <= set(ids)  # fmt: skip
+
+
+async def test_every_operation_has_a_tag_a_description_and_an_example(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        assert operation["tags"]
+        assert operation["description"]
+        content = operation["responses"]["200"]["content"]
+        if "application/json" in content:
+            assert content["application/json"]["example"], operation["operationId"]
+
+
+@pytest.mark.parametrize("path", ["/predict/{model}", "/predict/{model}/top-k", "/predict/{model}/batch"])
+async def test_both_forms_of_a_body_are_documented(document: dict[str, Any], path: str) -> None:
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    assert content["image/png"]["schema"] == {"type": "string", "format": "binary"}
+    assert content["multipart/form-data"]["schema"]["required"] == ["files" if "batch" in path else "file"]
+
+
+async def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> None:
+    for operation in operations(document):
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                content = response["content"]
+                assert list(content) == ["application/problem+json"], operation["operationId"]
+                assert content["application/problem+json"]["schema"]["$ref"].endswith("/ProblemBody")
+                for example in content["application/problem+json"]["examples"].values():
+                    assert example["value"]["status"] == int(status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    text = (document["components"]["schemas"]).keys()
+    assert set(re.findall(r"#/components/schemas/(\w+)", str(document))) == set(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("/predict/{model}", {"model", "version", "top_k", "preprocess", "invert", "fit", "include"}),
+        ("/predict/{model}/top-k", {"model", "version", "k", "preprocess", "invert", "fit"}),
+        ("/predict/{model}/batch", {"model", "version", "top_k", "preprocess", "invert", "fit"}),
+    ],
+)
+async def test_parameters_are_documented(document: dict[str, Any], path: str, parameters: set[str]) -> None:
+    assert {one["name"] for one in document["paths"][path]["post"]["parameters"]} == parameters
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "schema"),
+    [
+        ("/predict/{model}", "post", schemas.Prediction),
+        ("/predict/{model}/top-k", "post", schemas.TopK),
+        ("/predict/{model}/batch", "post", schemas.BatchPrediction),
+        ("/models", "get", schemas.ModelList),
+        ("/models/{model}", "get", schemas.ModelDetail),
+        ("/models/{model}/layers", "get", schemas.LayerList),
+        ("/samples/{dataset}/{index}", "get", schemas.Sample),
+    ],
+)
+async def test_examples_are_answers_that_could_be(
+    document: dict[str, Any], path: str, method: str, schema: Any
+) -> None:
+    example = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["example"]
+    TypeAdapter(schema).validate_python(example)
