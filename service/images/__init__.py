@@ -12,6 +12,8 @@ from service.images import colour, digits, small_png
 from service.images.decode import Decoded, decode, pixels
 from service.manifest import InputSpec
 
+_OVERSAMPLING = 8  # a photo is decoded at no less than so many times the size it is reduced to
+
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
@@ -46,11 +48,12 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
         ready = None if small is None else _untouched(small, input_spec, options)
         if ready is not None:
             return ready
-    decoded = decode(data, max_pixels=max_pixels)
     if options.preprocess == "none":
-        return _as_it_is(decoded, input_spec, options)
+        return _as_it_is(decode(data, max_pixels=max_pixels), input_spec, options)
     if input_spec.channels == 1:
-        return _digit(decoded, input_spec, options)
+        return _digit(decode(data, max_pixels=max_pixels), input_spec, options)
+    detail = _OVERSAMPLING * max(input_spec.width, input_spec.height)
+    decoded = decode(data, max_pixels=max_pixels, detail=detail)
     image, steps = colour.fit_to(decoded.image, input_spec.width, input_spec.height, options.fit)
     return _finished(pixels(image), decoded, steps, options.invert == "yes")
 

@@ -11,17 +11,21 @@ _SPECK = 0.03  # of the largest blob's mass: no stroke of a digit is so small
 _NEAR = 0.5  # of the longer side of the largest blob's box: detached strokes lie within it
 _NEAR_BORDER = 0.1  # the same for a blob that touches the border
 _OTHER = 0.25  # of the largest blob's mass: a blob far away with as much is another digit
-_T = TypeVar("_T", bound=np.generic)
 _INSIDE = 0.2  # of a blob that touches the border: one with as much that does not is rather the digit
+_MARGIN = 0.04  # of the shorter side: a blob that keeps within it of the border is a frame or a shadow
+_IN_MARGIN = 0.8  # of such a blob's cells
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One connected piece of ink, in cells: box as top, left, bottom, right; mass is its ink."""
+    """One connected piece of ink, in cells: box as top, left, bottom, right; mass is its ink,
+    margin the share of its cells that are next to the picture's border."""
 
     label: int
     box: tuple[int, int, int, int]
     mass: float
+    margin: float
 
     def gap(self, other: "Blob") -> int:
         """Cells between two boxes; 0 where they meet."""
@@ -47,6 +51,7 @@ def digit_of(strong: NDArray[np.bool_], ink: NDArray[np.float32]) -> tuple[NDArr
 
 
 def _chosen(blobs: list[Blob], shape: tuple[int, ...]) -> tuple[list[Blob], int]:
+    blobs = [blob for blob in blobs if blob.margin < _IN_MARGIN] or blobs
     largest = max(blobs, key=lambda blob: blob.mass)
     if _touches(largest, shape):
         inner = [b for b in blobs if not _touches(b, shape) and b.mass >= _INSIDE * largest.mass]
@@ -88,6 +93,7 @@ def _blobs(labels: NDArray[np.int32], mass: NDArray[np.float32]) -> list[Blob]:
     rows, columns = np.nonzero(labels)
     names, which = np.unique(labels[rows, columns], return_inverse=True)
     masses = np.bincount(which, mass[rows, columns])
+    margins = np.bincount(which, _in_margin(labels.shape)[rows, columns]) / np.bincount(which)
     bounds = []
     for places in (rows, columns):
         low, high = np.full(len(names), np.iinfo(np.int64).max), np.zeros(len(names), np.int64)
@@ -95,9 +101,16 @@ def _blobs(labels: NDArray[np.int32], mass: NDArray[np.float32]) -> list[Blob]:
         np.maximum.at(high, which, places + 1)
         bounds += [low, high]
     return [
-        Blob(int(name), (int(top), int(left), int(bottom), int(right)), float(m))
-        for name, m, top, bottom, left, right in zip(names, masses, *bounds, strict=True)
+        Blob(int(name), (int(top), int(left), int(bottom), int(right)), float(m), float(margin))
+        for name, m, margin, top, bottom, left, right in zip(names, masses, margins, *bounds, strict=True)
     ]
+
+
+def _in_margin(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    depth = max(1, round(_MARGIN * min(shape)))
+    margin = np.ones(shape, bool)
+    margin[depth:-depth, depth:-depth] = False
+    return margin
 
 
 def label(mask: NDArray[np.bool_]) -> NDArray[np.int32]:

@@ -15,7 +15,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from service.errors import NotAnImage, TooManyPixels, UndecodableImage
 from service.images import containers, flatten
 
-DRAFT_SIDE = 640  # px; a JPEG's longer side is decoded at no less than this, by powers of two
+DETAIL = 640  # px; enough of either side for any digit
 _LONGEST_REASON = 200
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -45,16 +45,16 @@ class Decoded:
     warnings: list[str] = field(default_factory=list)
 
 
-def decode(data: bytes, *, max_pixels: int) -> Decoded:
+def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL) -> Decoded:
     """A PNG, JPEG, WEBP, GIF or BMP file → its first frame, upright, without transparency.
 
-    A JPEG much larger than DRAFT_SIDE is decoded at a half, a quarter or an eighth of its size.
+    A JPEG with sides of twice `detail` pixels or more is decoded at a half, a quarter or an eighth of them.
     Raises NotAnImage, TooManyPixels (before anything is decoded) or UndecodableImage.
     """
     container = _describe(data)
     _check_size(container, max_pixels)
     try:
-        return _open(container)
+        return _open(container, detail)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
@@ -84,12 +84,12 @@ def _check_size(container: containers.Container, max_pixels: int) -> None:
         raise UndecodableImage(f"the {container.format} is {width} × {height} pixels large")
 
 
-def _open(container: containers.Container) -> Decoded:
+def _open(container: containers.Container, detail: int) -> Decoded:
     steps, warnings = [], []
     with _PLUGINS[container.format](BytesIO(container.data)) as image:
         if image.size != (container.width, container.height):
             raise ValueError(f"its parts disagree about its size, {image.size}")
-        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+        image.draft(None, (detail, detail))
         if image.size != (container.width, container.height):
             steps.append(f"decoded at {image.width} × {image.height} by the JPEG's own reduction")
         image.load()

@@ -1,7 +1,7 @@
 """Any picture of one digit → MNIST's own form, by finding its ink and doing what MNIST's makers did."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,13 @@ NOISE_FACTOR = 5  # a contrast of fewer standard deviations of the noise is blan
 SURE_CONTRAST = 0.3  # is no noise: what looks like it in a tiny picture is its strokes
 _HALF = np.float32(0.5)
 _CLEAN = 0.006  # noise of a drawing or a screenshot
+_MARGIN = 50  # the part of the shorter side at each border that has no say in the polarity
 _TOP = 10_000  # one pixel in so many makes the contrast
 _DETAIL = 120  # px; the longer side of the ink's box while its strokes are worked on
 _STEEPNESS = 4  # of the edge that replaces a blurred one
 _USUAL_SHARE = (0.048, 0.258)  # of ink, for 98 of 100 MNIST images
+_SHEET_FILLED, _SHEET_SHARE = 0.75, 0.2  # ink that fills so much of its box, a box of so much of the picture
+_SHEET_EDGE = 0.05  # of the sheet's sides: cut off, since a sheet lies askew
 _SMALLEST_BOX = 8  # px
 
 
@@ -41,7 +44,7 @@ class Digit:
     warnings: list[str] = field(default_factory=list)
 
 
-def to_digit(image: Image.Image, invert: Invert = "auto") -> Digit:
+def to_digit(image: Image.Image, invert: Invert = "auto", *, on_a_sheet: bool = False) -> Digit:
     """A picture of mode "L" or "RGB" → MNIST's own form. Raises BlankImage with the contrast measured."""
     if image.size == (SIDE, SIDE):
         own = recognised(pixels(image.convert("L")), invert)
@@ -55,12 +58,31 @@ def to_digit(image: Image.Image, invert: Invert = "auto") -> Digit:
         found = excess(image, hairlines=True)
         _, contrast = _polarity(found, "yes" if inverted else "no")
         ink, others = _ink(found, inverted, contrast)
-    top, bottom, left, right = _bounds(ink >= _HALF)
-    placed, pen = _formed(ink[top:bottom, left:right])
-    box = _in_pixels((left, top, right, bottom), found.scale, image)
+    box = _in_pixels(_bounds(ink >= _HALF), found.scale, image)
+    on_sheet = None if on_a_sheet else _on_the_sheet(image, ink, box, invert)
+    if on_sheet is not None:
+        return on_sheet
+    placed, pen = _formed(_cropped(ink))
     share = form.ink_share(placed)
     steps = [*_told(found, inverted, invert), *pen, "placed as MNIST does"]
     return Digit(placed, steps, inverted, box, share, _doubts(contrast, share, others, box))
+
+
+def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert) -> Digit | None:
+    """The digit on a sheet of paper that lies on a ground of another colour; None where there is no sheet."""
+    left, top, right, bottom = box
+    within = _cropped(ink) >= _HALF
+    filled = np.count_nonzero(within) / within.size
+    if filled < _SHEET_FILLED or (right - left) * (bottom - top) < _SHEET_SHARE * image.width * image.height:
+        return None
+    x, y = round(_SHEET_EDGE * (right - left)), round(_SHEET_EDGE * (bottom - top))
+    try:
+        digit = to_digit(image.crop((left + x, top + y, right - x, bottom - y)), invert, on_a_sheet=True)
+    except BlankImage:
+        return None
+    inner = digit.box or (0, 0, 0, 0)
+    moved = tuple(edge + shift for edge, shift in zip(inner, (left + x, top + y) * 2, strict=True))
+    return replace(digit, steps=["sheet of paper found and cut out", *digit.steps], box=cast("Box", moved))
 
 
 def _ink(found: Excess, inverted: bool, contrast: float) -> tuple[FloatImage, int]:
@@ -72,8 +94,13 @@ def _ink(found: Excess, inverted: bool, contrast: float) -> tuple[FloatImage, in
 
 def _pen(ink: FloatImage) -> float:
     """Stroke width over the longer side of the ink's box."""
-    top, bottom, left, right = _bounds(ink >= _HALF)
-    return strokes.width(ink[top:bottom, left:right] >= _HALF) / max(bottom - top, right - left)
+    digit = _cropped(ink)
+    return float(strokes.width(digit >= _HALF) / max(digit.shape))
+
+
+def _cropped(ink: FloatImage) -> FloatImage:
+    left, top, right, bottom = _bounds(ink >= _HALF)
+    return ink[top:bottom, left:right]
 
 
 def _in_pixels(box: Box, scale: int, image: Image.Image) -> Box:
@@ -105,7 +132,9 @@ def recognised(grey: NDArray[np.uint8], invert: Invert) -> Digit | None:
 
 def _polarity(found: Excess, invert: Invert) -> tuple[bool, float]:
     """Whether the ink is the dark side, and its contrast: the side that reaches further from the ground."""
-    dark, bright = _reach(-found.value), _reach(found.value)
+    margin = min(found.value.shape) // _MARGIN  # frames and dark corners are no ink
+    value = found.value[margin:-margin, margin:-margin] if margin else found.value
+    dark, bright = _reach(-value), _reach(value)
     inverted = dark > bright if invert == "auto" else invert == "yes"
     return inverted, dark if inverted else bright
 
@@ -120,9 +149,9 @@ def _reach(value: FloatImage) -> float:
 
 
 def _bounds(mask: NDArray[np.bool_]) -> Box:
-    """Top, bottom, left and right of what is set."""
+    """Left, top, right and bottom of what is set."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _formed(ink: FloatImage) -> tuple[NDArray[np.uint8], list[str]]:
@@ -137,7 +166,7 @@ def _formed(ink: FloatImage) -> tuple[NDArray[np.uint8], list[str]]:
         if relative > strokes.THICKEST:
             sharp = strokes.narrowed(sharp, round((relative - strokes.THICK_AIM) / 2 * _DETAIL))
             steps = [f"strokes thinned: they were {relative:.1%} of the digit's length"]
-    top, bottom, left, right = _bounds(sharp > form.INK)
+    left, top, right, bottom = _bounds(sharp > form.INK)
     return form.place(sharp[top:bottom, left:right]), steps
 
 

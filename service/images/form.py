@@ -66,4 +66,4 @@ def _offset(profile: NDArray[np.float64]) -> int:
 
 def ink_share(image: NDArray[np.uint8]) -> float:
     """Share of pixels that are ink."""
-    return np.count_nonzero(image > INK) / image.size
+    return float(np.count_nonzero(image > INK)) / image.size

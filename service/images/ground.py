@@ -12,6 +12,7 @@ FloatImage = NDArray[np.float32]
 WORKING_SIDE = 640  # px; the longer side is reduced to no more than this
 _GRID = 64  # cells along the longer side that the ground is fitted to
 _RING = 0.05  # of the shorter side: the border that is taken for ground
+_ONE_COLOUR = 0.7  # of the border: the ground is then of that colour throughout
 _REFITS = 4
 _TRIM = 2.5  # deviations beyond which a cell is no ground
 _LEAST_DEVIATION = 1 / 255
@@ -109,15 +110,22 @@ def _smoothed(band: FloatImage) -> FloatImage:
 
 def _ground(band: FloatImage) -> FloatImage | float:
     """The ground of a band: a number where its border is of one value, else a fitted curved surface [h,w]."""
-    border = np.concatenate([band[0], band[-1], band[:, 0], band[:, -1]])
+    border = _border(band)
     middle = float(np.median(border))
-    if np.mean(np.abs(border - middle) < _LEAST_DEVIATION) > 0.7:
+    if np.mean(np.abs(border - middle) < _LEAST_DEVIATION) > _ONE_COLOUR:
         return middle
     cells = _cells(band, -(-max(band.shape) // _GRID))
     y, x = _places(*cells.shape)
     ring = (1 - np.abs(y) < _reach(len(y))) | (1 - np.abs(x) < _reach(x.size))
     terms = np.stack([np.broadcast_to(term, cells.shape)[ring] for term in _terms(y, x)])
     return _surface(_trimmed_fit(cells[ring], terms), *_places(*band.shape))
+
+
+def _border(band: FloatImage) -> FloatImage:
+    """Pixels along the edges, at several depths: a frame around the picture is only one of them."""
+    depths = sorted({round(share * min(band.shape)) for share in (0.0, 0.01, 0.02, 0.04)})
+    lines = [line for d in depths for line in (band[d], band[-1 - d], band[:, d], band[:, -1 - d])]
+    return np.concatenate(lines)
 
 
 def _reach(cells: int) -> float:

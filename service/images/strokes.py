@@ -16,7 +16,7 @@ def width(mask: NDArray[np.bool_]) -> float:
     """
     padded = np.pad(mask, 1)
     edges = np.count_nonzero(padded[1:] != padded[:-1]) + np.count_nonzero(padded[:, 1:] != padded[:, :-1])
-    return 2 * np.count_nonzero(mask) / (edges * np.pi / 4) if edges else 0.0
+    return float(2 * np.count_nonzero(mask) / (edges * np.pi / 4)) if edges else 0.0
 
 
 def widened(ink: NDArray[np.uint8], steps: int) -> NDArray[np.uint8]:

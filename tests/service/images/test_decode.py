@@ -69,7 +69,8 @@ def test_cmyk_goes_through_its_profile() -> None:
     )
     assert shown.steps == ["CMYK to RGB through the embedded profile"]
     red, green, blue = pixels(shown.image)[8, 8].tolist()
-    assert red > 90 > 20 > max(green, blue)
+    assert red > 90
+    assert max(green, blue) < 20
 
 
 def test_cmyk_with_a_useless_profile_is_still_read() -> None:
@@ -152,12 +153,12 @@ def test_gif_frame_larger_than_its_canvas_counts() -> None:
 
 
 def test_compressed_text_bomb_is_never_unpacked() -> None:
-    bomb = chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(200 << 20), 9))
+    bomb = chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(20 << 20), 9))
     assert decoded(png(8, 8, bomb)).image.size == (8, 8)
 
 
 def test_huge_colour_profile_of_a_png_is_never_unpacked() -> None:
-    bomb = chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(50 << 20), 9))
+    bomb = chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(20 << 20), 9))
     assert decoded(png(8, 8, bomb)).image.size == (8, 8)
 
 

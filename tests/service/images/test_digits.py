@@ -59,6 +59,27 @@ for corner in ((5, 5), (590, 6)):
     ImageDraw.Draw(PICTURES["with specks"]).rectangle((*corner, corner[0] + 4, corner[1] + 4), fill="black")
 
 
+def framed(picture: Image.Image, width: int) -> Image.Image:
+    ImageDraw.Draw(picture).rectangle((0, 0, picture.width - 1, picture.height - 1), outline=0, width=width)
+    return picture
+
+
+def on_a_desk(angle: float) -> Image.Image:
+    sheet = seven((500, 380), pen=24, ground=235, ink=40)
+    desk = Image.new("L", (700, 560), 60)
+    desk.paste(sheet.rotate(angle, expand=True, fillcolor=60), (90, 80))
+    return desk
+
+
+PICTURES |= {
+    "framed": framed(seven((1050, 800), pen=3), 1),
+    "framed, small and faint": framed(Image.new("L", (1050, 800), "white"), 2),
+    "on a desk": on_a_desk(0),
+    "on a desk, askew": on_a_desk(3),
+}
+PICTURES["framed, small and faint"].paste(seven((160, 120), pen=3, ink=120), (500, 400))
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_seven_is_one_however_it_is_sent(name: str) -> None:
     assert_a_seven(to_digit(PICTURES[name]))

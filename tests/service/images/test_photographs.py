@@ -13,7 +13,7 @@ from tests.benchmarks.wild_digits import ARTIFACTS, load_classifier
 from tests.service.images.files import MAX_PIXELS
 
 DIGIT = InputSpec(height=28, width=28, channels=1)
-COUNT = 40
+COUNT = 30
 NAMES = (
     "position",
     "at the border",
