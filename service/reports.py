@@ -35,7 +35,7 @@ class Pair:
 
 
 class _HistoryFile(BaseModel):
-    epochs: list[dict[str, float]]
+    epochs: list[dict[str, int | float]]
 
 
 class _WeightsFile(BaseModel):
@@ -53,7 +53,7 @@ class Report:
     def of(cls, artifacts: Path, manifest: Manifest) -> "Report":
         return cls(artifacts / "models" / manifest.name / manifest.version, manifest)
 
-    def history(self) -> list[dict[str, float]]:
+    def history(self) -> list[dict[str, int | float]]:
         """A row for each epoch, as history.json has them."""
         return _HistoryFile.model_validate_json(self._read(HISTORY)).epochs
 
@@ -76,7 +76,7 @@ class Report:
         return (self._folder / file).read_bytes()
 
 
-def gap(history: list[dict[str, float]]) -> float | None:
+def gap(history: list[dict[str, int | float]]) -> float | None:
     """Training less validation accuracy after the last epoch. Dropout acts in the first only: it may be negative."""
     if not history or "val_accuracy" not in history[-1]:
         return None

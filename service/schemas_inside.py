@@ -139,7 +139,7 @@ class Training(TypedDict):
     model: str
     version: str
     epochs: Annotated[
-        list[dict[str, float]],
+        list[dict[str, int | float]],
         Field(
             description="each with epoch, loss, accuracy (of the training images, while the weights still "
             "change), val_loss, val_accuracy, learning_rate and seconds"

@@ -1,0 +1,78 @@
+"""service.figures.draw: what stands in the figures, by Matplotlib's own objects."""
+
+import numpy as np
+import pytest
+from matplotlib import colors
+
+from service.errors import UnknownLayer
+from service.figures.draw import draw
+from service.figures.request import FigureRequest
+from tests.service.shipped import ARTIFACTS, MODELS, latest, manifest
+
+
+def request(kind: str, *names: str, **more: object) -> FigureRequest:
+    models = [(name, latest(name).name) for name in names]
+    return FigureRequest.model_validate({"kind": kind, "artifacts": ARTIFACTS, "models": models, **more})
+
+
+def test_learning_curves_have_every_epoch_and_mark_the_readings() -> None:
+    loss, accuracy = draw(request("training", "cifar10-strided")).axes
+    for axes in (loss, accuracy):
+        assert [np.size(line.get_xdata()) for line in axes.lines[:2]] == [50, 50]
+    readings = manifest("cifar10-strided")["metrics"]["readings"]
+    words = " ".join(text.get_text() for text in accuracy.texts)
+    for reading in readings:
+        assert f"test at {reading['epoch']}: {reading['test_accuracy']:.1%}" in words
+
+
+def test_two_models_share_their_axes() -> None:
+    figure = draw(request("weights", "mnist-baseline", "mnist-l2"))
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        f"{layer} · kernel" for layer in ("conv2d", "conv2d_1", "dense", "dense_1")
+    ]
+    for axes in panels:
+        legend = axes.get_legend()
+        assert legend is not None
+        names = [text.get_text().split("\n")[0] for text in legend.get_texts()]
+        assert names == ["mnist-baseline", "mnist-l2"]
+
+
+def test_one_layer_shows_all_its_tensors() -> None:
+    figure = draw(request("weights", "mnist-l2", layer="dense"))
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == [
+        "dense · kernel", "dense · bias",
+    ]  # fmt: skip
+    with pytest.raises(UnknownLayer):
+        draw(request("weights", "mnist-l2", layer="flatten"))
+
+
+def test_a_confusion_matrix_shows_every_count() -> None:
+    axes = draw(request("confusion-matrix", "mnist-baseline")).axes[0]
+    shown = sorted(int(text.get_text()) for text in axes.texts)
+    matrix = manifest("mnist-baseline")["metrics"]["confusion"]
+    assert shown == sorted(count for row in matrix for count in row if count)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["training", "weights", "confusion-matrix", "calibration"])
+def test_words_stand_out_from_the_ground_in_both_themes(kind: str, theme: str) -> None:
+    figure = draw(request(kind, "mnist-baseline", theme=theme))
+    ground = luminance(figure.get_facecolor())
+    labels = [label for axes in figure.axes for label in (*axes.get_xticklabels(), axes.xaxis.label)]
+    assert labels
+    for label in labels:
+        lighter, darker = sorted((luminance(label.get_color()), ground), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5  # WCAG 2's contrast for text
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_has_learning_curves_and_weights(name: str) -> None:
+    for kind in ("training", "weights"):
+        assert draw(request(kind, name)).axes
+
+
+def luminance(color: object) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(color)]  # type: ignore[arg-type]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,136 @@
+"""service.feature_maps: when graphs are opened, kept and let go."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.aside import Aside
+from service.errors import DeadlinePassed, InvalidParameter, QueueFull
+from service.feature_maps import REMEMBERED, FeatureMaps, parse_channels, statistics
+from service.manifest import Layer, Manifest
+from tests.service.shipped import latest
+
+NEVER = float("inf")
+LAYER = Layer(name="c", type="Conv2D", shape=[2, 2, 8], parameters=0, trainable=0, minimum=0, maximum=1)
+
+
+class CountingEngine:
+    """Gives each image back as the output `pixels`, and counts its runs."""
+
+    outputs = ("pixels",)
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        self.runs += 1
+        return [images.astype(np.float32)]
+
+
+@pytest.fixture
+def aside() -> Iterator[Aside]:
+    aside = Aside(max_waiting=2)
+    yield aside
+    aside.close()
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Manifest:
+    return Manifest.model_validate_json((latest("mnist-baseline") / "manifest.json").read_bytes())
+
+
+def image(value: int) -> NDArray[np.uint8]:
+    return np.full((28, 28, 1), value, np.uint8)
+
+
+def counting(engines: list[CountingEngine]) -> Callable[[Path], CountingEngine]:
+    def open_engine(_: Path) -> CountingEngine:
+        engines.append(CountingEngine())
+        return engines[-1]
+
+    return open_engine
+
+
+async def test_a_graph_is_opened_on_first_use_and_once(aside: Aside, shipped: Manifest) -> None:
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(Path(), counting(engines), aside, idle=1000)
+    assert (engines, maps.opened) == ([], set())
+    for value in (1, 2, 1):
+        found = await maps.of(shipped, image(value), NEVER)
+        assert (found["pixels"] == value).all()
+    assert (len(engines), maps.opened) == (1, {("mnist-baseline", "1")})
+    assert engines[0].runs == 2  # the image asked for again was remembered
+    maps.close()
+
+
+async def test_only_the_last_images_are_remembered(aside: Aside, shipped: Manifest) -> None:
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(Path(), counting(engines), aside, idle=1000)
+    for value in [*range(REMEMBERED + 1), 0]:
+        await maps.of(shipped, image(value), NEVER)
+    assert engines[0].runs == REMEMBERED + 2
+    maps.close()
+
+
+async def test_an_idle_graph_is_let_go_and_opened_again(aside: Aside, shipped: Manifest) -> None:
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(Path(), counting(engines), aside, idle=1e-9)
+    for opened in (1, 2):
+        await maps.of(shipped, image(0), NEVER)
+        while maps.opened:
+            await aside.do(lambda: None, NEVER)
+        assert len(engines) == opened
+    maps.close()
+
+
+async def test_aside_refuses_more_than_may_wait(aside: Aside) -> None:
+    release = Event()
+    busy = [asyncio.create_task(aside.do(release.wait, NEVER)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):
+        await aside.do(lambda: None, NEVER)
+    release.set()
+    assert await asyncio.gather(*busy) == [True, True]
+    assert await aside.do(lambda: "room again", NEVER) == "room again"
+
+
+async def test_aside_keeps_the_deadline_and_the_place_until_it_is_free(aside: Aside) -> None:
+    release = Event()
+    now = asyncio.get_running_loop().time()
+    for _ in range(2):
+        with pytest.raises(DeadlinePassed):
+            await aside.do(release.wait, now)
+    with pytest.raises(QueueFull):
+        await aside.do(lambda: None, NEVER)
+    release.set()
+
+
+async def test_aside_hands_on_what_the_work_raises(aside: Aside) -> None:
+    with pytest.raises(InvalidParameter, match="backwards"):
+        await aside.do(lambda: parse_channels("3-1", LAYER), NEVER)
+
+
+@pytest.mark.parametrize(
+    ("text", "channels"),
+    [(None, list(range(8))), ("0", [0]), ("0,3-5", [0, 3, 4, 5]), (" 7 , 2-2", [7, 2]), ("1-3,2", [1, 2, 3])],
+)
+def test_channels_are_numbers_and_ranges(text: str | None, channels: list[int]) -> None:
+    assert parse_channels(text, LAYER) == channels
+
+
+@pytest.mark.parametrize("text", ["", ",", "a", "1-", "-1", "1-2-3", "8", "0-8", "1.0", "٣", "9" * 5000])
+def test_other_channels_are_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter):
+        parse_channels(text, LAYER)
+
+
+def test_a_channel_is_dead_when_it_is_0_everywhere() -> None:
+    values = np.zeros((2, 2, 4), np.float32)
+    values[0, 1, 2], values[1, 1, 3] = 3, -1
+    assert statistics(values) == (-1, 0.125, 3, 0.5)
+    assert statistics(np.array([0, 2, 0, 0], np.float32)) == (0, 0.5, 2, 0.75)
