@@ -95,8 +95,9 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 def _too_many_bytes(found: str, limit: int) -> TooManyBytes:
-    # What is still on its way must not be taken for the next request.
-    return TooManyBytes(f"{found}; the limit is {limit:,}", {"Connection": "close"})
+    # The connection stays open: the server discards what still comes. To close it now would reset it, and
+    # a client that is still sending would never see this answer.
+    return TooManyBytes(f"{found}; the limit is {limit:,}")
 
 
 def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
@@ -25,11 +26,13 @@ class HeldEngine:
         model = app.state.service.store.snapshot.find("mnist")
         self.engine = model._engine
         self.outputs = self.engine.outputs
+        self.rows = 0
         self.busy = threading.Event()
         self.go = threading.Event()
         model._engine = self
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        self.rows += len(images)
         self.busy.set()
         self.go.wait()
         answers: list[NDArray[np.float32]] = self.engine.run(images)
@@ -123,3 +126,31 @@ async def test_stopping_answers_what_was_accepted(artifacts: Path) -> None:
             asyncio.get_running_loop().call_soon(engine.go.set)
         assert (await accepted).json()["label"] == "5"
         assert (await client.post(URL, content=IMAGE)).status_code == 503
+
+
+async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path) -> None:
+    """Over real sockets, with the server the project runs: only there does a client leave."""
+    app = create_app(Settings(artifacts=artifacts))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 — uvicorn tells nobody when it has started
+        await asyncio.sleep(0)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        engine = HeldEngine(app)
+        first = asyncio.create_task(client.post(URL, content=IMAGE))
+        await asyncio.to_thread(engine.busy.wait)
+        _, leaving = await asyncio.open_connection("127.0.0.1", port)
+        leaving.write(
+            f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(IMAGE)}\r\n\r\n".encode() + IMAGE
+        )
+        await waiting(app, 1)
+        leaving.close()
+        await leaving.wait_closed()
+        await client.get("/health/live")  # a whole turn of the server: it has seen the connection close
+        engine.go.set()
+        assert (await first).json()["label"] == "5"
+        assert 'status="499"} 1' in (await client.get("/metrics")).text
+    server.should_exit = True
+    await running
+    assert engine.rows == 1

@@ -1,0 +1,181 @@
+"""`python -m service` as a process, over real sockets: what only a real server shows."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from service.settings import ROOT
+from tests.service.stripes import encoded, stripe
+
+IMAGE = encoded(stripe(5))
+HEAD = b"POST /predict/mnist?preprocess=none HTTP/1.1\r\nHost: service\r\nContent-Type: image/png\r\n"
+
+
+class Server:
+    """A running service, and what it has logged so far."""
+
+    def __init__(self, process: Process, port: int, lines: list[str]) -> None:
+        self.process = process
+        self.port = port
+        self.lines = lines
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def connect(self) -> tuple[StreamReader, StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def stopped_accepting(self) -> None:
+        """Returns when nobody listens any more."""
+        with suppress(ConnectionRefusedError, ConnectionResetError):
+            while True:
+                _, writer = await self.connect()
+                writer.close()
+                await writer.wait_closed()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends a signal; the rest of the log is in `lines` when it is over."""
+        self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        assert self.process.stderr is not None
+        self.lines += (await self.process.stderr.read()).decode().splitlines()
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def served(artifacts: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+    """Starts a server on a free port and ends it whatever happens."""
+    environment = {**os.environ, "CONVSCOPE_ARTIFACTS": str(artifacts), "PORT": "0", **settings}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", *arguments, cwd=ROOT, env=environment, stderr=PIPE
+    )
+    try:
+        assert process.stderr is not None
+        lines: list[str] = []
+        while not (match := re.search(r"running on http://127\.0\.0\.1:(\d+)", lines[-1] if lines else "")):
+            line = await process.stderr.readline()
+            assert line, "\n".join(lines)
+            lines.append(line.decode())
+        yield Server(process, int(match[1]), lines)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_a_server_answers_and_stops_cleanly(artifacts: Path) -> None:
+    async with served(artifacts) as server, httpx.AsyncClient(base_url=server.url) as client:
+        answer = await client.post("/predict/mnist?preprocess=none", content=IMAGE)
+        assert answer.json()["label"] == "5"
+        large = await client.post(
+            "/predict/mnist", content=b"\x00" * 30_000_000, headers={"Content-Type": "image/png"}
+        )
+        assert large.status_code == 413
+        # The access log is off, and the log says what is served.
+        assert any("serving stripes 1, stripes-colour 1" in line for line in server.lines)
+        assert await server.stop() in (0, -signal.SIGTERM)
+        assert not any("POST" in line or "Traceback" in line for line in server.lines)
+
+
+async def test_too_long_a_body_is_refused_while_it_streams(artifacts: Path) -> None:
+    """No Content-Length, and the client is still sending when the answer comes."""
+    async with served(artifacts, CONVSCOPE_MAX_BODY_BYTES="100000") as server:
+        reader, writer = await server.connect()
+        writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        for _ in range(3):
+            writer.write(chunk)
+            await writer.drain()
+        assert (await answer).startswith(b"HTTP/1.1 413")
+        writer.transport.abort()
+
+
+async def test_after_too_long_a_body_the_same_connection_goes_on(artifacts: Path) -> None:
+    async with served(artifacts, CONVSCOPE_MAX_BODY_BYTES="1000") as server:
+        reader, writer = await server.connect()
+        for body, status in ((b"x" * 1_000_000, b"413"), (IMAGE, b"200")):
+            writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 " + status)
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length
+            await reader.readexactly(int(length[1]))
+        writer.close()
+
+
+async def test_bytes_that_are_no_http_do_not_stop_the_server(artifacts: Path) -> None:
+    async with served(artifacts) as server:
+        for junk in (
+            b"\x00\xff\r\n\r\n",
+            b"GET /\xff HTTP/1.1\r\n\r\n",
+            HEAD + b"Content-Length: -1\r\n\r\n",
+        ):
+            reader, writer = await server.connect()
+            writer.write(junk)
+            writer.write_eof()
+            status = (await reader.read())[:12]
+            assert not status.startswith(b"HTTP/1.1 5"), status
+            writer.close()
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            assert (await client.get("/health/ready")).status_code == 200
+
+
+async def test_a_client_that_leaves_half_way_is_no_error(artifacts: Path) -> None:
+    async with served(artifacts) as server, httpx.AsyncClient(base_url=server.url) as client:
+        for body in (b"", IMAGE[:20]):
+            _, writer = await server.connect()
+            writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(IMAGE) + body)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        assert (await client.post("/predict/mnist?preprocess=none", content=IMAGE)).json()["label"] == "5"
+        await server.stop()
+        assert not any("Traceback" in line or "ERROR" in line for line in server.lines)
+
+
+async def test_a_request_that_was_accepted_is_answered_while_the_server_stops(artifacts: Path) -> None:
+    async with served(artifacts) as server:
+        reader, writer = await server.connect()
+        writer.write(
+            HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(IMAGE)
+        )
+        # The server is in this request now: it asks for the body.
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        server.process.send_signal(signal.SIGTERM)
+        await server.stopped_accepting()
+        writer.write(IMAGE)
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"label":"5"' in answer
+        await server.ended()
+
+
+async def test_the_access_log_is_a_line_a_request_when_asked_for(artifacts: Path) -> None:
+    async with (
+        served(artifacts, CONVSCOPE_ACCESS_LOG="1") as server,
+        httpx.AsyncClient(base_url=server.url) as client,
+    ):
+        await client.get("/models/nothing")
+        await server.stop()
+        [line] = [line for line in server.lines if "convscope.access" in line]
+        assert re.search(r"GET /models/nothing 404 [0-9.]+ ms$", line)
+
+
+async def test_arguments_come_before_the_environment(artifacts: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        async with served(artifacts, "--port", "0", PORT=str(port)) as server:
+            assert server.port != port
