@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _MAX_PROFILE_BYTES = 4 << 20  # press profiles are 0.5 to 3 MB
+_SAMPLE_SIDE = 1200  # px; of a larger picture so many rows and columns decide on the ground
+_GROUNDS = ("white", "black")
 _WIDE_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
@@ -24,8 +26,9 @@ def to_8_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 def _from_16_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """65535 → 255: Pillow's own conversion clips at 255."""
-    wide = np.asarray(image).astype(np.uint32)
-    grey = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    wide = np.asarray(image)
+    to_byte = np.rint(np.arange(65536) / 257).astype(np.uint8)
+    grey = Image.fromarray(to_byte[np.clip(wide, 0, 65535)] if image.mode == "I" else to_byte[wide])
     steps = ["16-bit grey scaled to 8 bits"]
     clear = image.info.get("transparency")
     if not isinstance(clear, int):
@@ -56,14 +59,20 @@ def _on_a_ground(image: Image.Image) -> tuple[Image.Image, list[str]]:
     lowest, highest = alpha.getextrema()
     if lowest == highest:
         return solid, ["uniform transparency dropped"]
-    flats = [_composite(solid, alpha, ground) for ground in ("white", "black")]
-    ranges = [_range(flat) for flat in flats]
-    best = int(ranges[1] > ranges[0])
-    return flats[best], [f"transparency laid on {('white', 'black')[best]}"]
+    small = (solid, alpha) if max(image.size) <= _SAMPLE_SIDE else (_sample(solid), _sample(alpha))
+    ranges = [_range(_composite(*small, ground)) for ground in _GROUNDS]
+    best = _GROUNDS[int(ranges[1] > ranges[0])]
+    return _composite(solid, alpha, best), [f"transparency laid on {best}"]
 
 
 def _composite(solid: Image.Image, alpha: Image.Image, ground: str) -> Image.Image:
-    return Image.composite(solid, Image.new(solid.mode, solid.size, ground), alpha)
+    flat = Image.new(solid.mode, solid.size, ground)
+    flat.paste(solid, mask=alpha)
+    return flat
+
+
+def _sample(image: Image.Image) -> Image.Image:
+    return image.resize((_SAMPLE_SIDE, _SAMPLE_SIDE), Image.Resampling.NEAREST)
 
 
 def _range(flat: Image.Image) -> int:
