@@ -1,4 +1,4 @@
-"""`python -m training`: fetch, preprocess, train, export, list.
+"""`python -m training`: fetch, preprocess, train, export, list, report, compare.
 
 Commands import what they need when they run: TensorFlow takes seconds, and `list` should not.
 """
@@ -44,6 +44,18 @@ def parser() -> argparse.ArgumentParser:
         _folder_options(command)
     listing = commands.add_parser("list", help="what can be trained, and how good what was trained is")
     _folder_options(listing)
+    report = commands.add_parser(
+        "report", help="draw a model's learning curves, weights, confusions, calibration"
+    )
+    report.add_argument("name", metavar="NAME", help="a published model, see `list`")
+    compare = commands.add_parser("compare", help="print and draw models side by side")
+    compare.add_argument("names", nargs="+", metavar="NAME", help="published models")
+    for command in (report, compare):
+        command.add_argument("--to", type=Path, help="folder for the figures (default: below build/reports)")
+        command.add_argument(
+            "--theme", choices=["light", "dark"], default="light", help="default: %(default)s"
+        )
+        command.add_argument("--artifacts", type=Path, default=ARTIFACTS, help="default: %(default)s")
     return top
 
 
@@ -73,6 +85,10 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         from training.listing import show
 
         return show(arguments.artifacts, arguments.checkpoints)
+    if arguments.command in {"report", "compare"}:
+        from training import report
+
+        return getattr(report, arguments.command)(arguments)  # type: ignore[no-any-return]
     from training.train_commands import export, train
 
     arguments.names = list(EXPERIMENTS) if "all" in arguments.names else list(dict.fromkeys(arguments.names))

@@ -1,0 +1,37 @@
+"""`python -m training report` and `compare`, on shipped models."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.service.shipped import manifest
+from training.__main__ import main
+
+
+def test_compare_prints_accuracy_weights_and_draws_them_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "mnist-baseline", "mnist-l2", "--to", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    for name in ("mnist-baseline", "mnist-l2"):
+        assert f"{manifest(name)['metrics']['accuracy']:.2%}" in said
+    rows = {words[0]: words[1:] for words in map(str.split, said.splitlines()) if words}
+    assert float(rows["dense"][1]) < float(rows["dense"][0])
+    assert {path.name for path in tmp_path.iterdir()} == {"training.png", "weights.png"}
+
+
+def test_report_writes_every_figure(tmp_path: Path) -> None:
+    assert main(["report", "mnist-baseline", "--to", str(tmp_path / "new"), "--theme", "dark"]) == 0
+    figures = sorted((tmp_path / "new").iterdir())
+    assert [path.stem for path in figures] == ["calibration", "confusion-matrix", "training", "weights"]
+    for path in figures:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+
+
+def test_a_model_that_is_not_published_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "mnist-baseline", "--artifacts", str(tmp_path)]) == 1
+    assert "run `python -m training train mnist-baseline`" in capsys.readouterr().err
