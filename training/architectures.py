@@ -44,7 +44,7 @@ def two_strided_convolutions(
 
 
 def batch_norm_pairs(
-    shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.2, 0.3, 0.4)
+    shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.1, 0.2, 0.3)
 ) -> keras.Model:
     """Pairs of [conv 3×3 same, relu, batch norm] with 32, 64, 128 filters; max-pool and dropout after each."""
     name = Names()

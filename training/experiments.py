@@ -42,6 +42,7 @@ _MNIST = Experiment(
     architecture="two_strided_convolutions",
     epochs=12,
 )
+_FALLING = (1.0, 0.0, 0.05)  # the learning rate falls evenly to a twentieth: the last epochs settle, not jump
 _STRIDED = Experiment(
     name="cifar10-strided",
     description="Strided convolutions, then a tower of dense layers; trained long.",
@@ -49,6 +50,7 @@ _STRIDED = Experiment(
     architecture="strided_then_dense",
     epochs=50,
     readings=(10, 30, 50),
+    schedule=_FALLING,
 )
 
 _AIRBENCH = Experiment(
@@ -103,6 +105,7 @@ _ALL = (
         architecture="batch_norm_pairs",
         epochs=10,
         readings=(5, 10),
+        schedule=_FALLING,
     ),
     _STRIDED,
     replace(

@@ -83,7 +83,9 @@ def small_cifar10(tmp_path: Path) -> tuple[Dataset, Path]:
 
 
 @pytest.fixture(scope="session", params=sorted(DATASETS))
-def real_arrays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Arrays]:
+def real_arrays(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Dataset, Arrays]:
     """A whole data set, read from the original files where they are found."""
     dataset = DATASETS[request.param]
     if any(find(source, data_folders()) is None for source in dataset.sources):

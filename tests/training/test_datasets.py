@@ -78,13 +78,15 @@ def test_small_files_in_the_originals_formats_are_read(
     monkeypatch.setattr(datasets, "MNIST", small_mnist[0])
     digits = datasets.read_originals(small_mnist[0], [small_mnist[1]])
     assert digits.train_images.shape == (60, 28, 28, 1)
-    pictures = datasets.read_originals(*[small_cifar10[0], [small_cifar10[1]]])
+    pictures = datasets.read_originals(small_cifar10[0], [small_cifar10[1]])
     assert pictures.train_images.shape == (50, 32, 32, 3)
     assert pictures.test_labels.tolist() == list(range(10))
 
 
 def test_missing_file_is_named_with_the_folders_and_the_command(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"mnist/train-images-idx3-ubyte\.gz is in none of .*run `python -m training fetch`"):
+    with pytest.raises(
+        DataError, match=r"mnist/train-images-idx3-ubyte\.gz is in none of .*run `python -m training fetch`"
+    ):
         datasets.read_originals(MNIST, [tmp_path])
 
 
@@ -92,7 +94,9 @@ def test_file_with_other_contents_is_named_with_both_checksums(small_mnist: tupl
     dataset, folder = small_mnist
     path = folder / dataset.sources[1].file
     path.write_bytes(gzip.compress(idx(np.zeros(60))))
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte in .* is not the published one: its MD5 is \w{32}, not"):
+    with pytest.raises(
+        DataError, match=r"train-labels-idx1-ubyte in .* is not the published one: its MD5 is \w{32}, not"
+    ):
         datasets.read_originals(dataset, [folder])
 
 
@@ -105,7 +109,9 @@ def test_truncated_file_is_damaged_and_named(small_cifar10: tuple[Dataset, Path]
         datasets.read_originals(dataset, [folder])
 
 
-def test_unpacked_file_is_found_as_well(small_mnist: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpacked_file_is_found_as_well(
+    small_mnist: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset, folder = small_mnist
     monkeypatch.setattr(datasets, "MNIST", dataset)
     packed = folder / dataset.sources[0].file

@@ -1,0 +1,74 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import fit
+from training.datasets import Arrays
+from training.experiments import EXPERIMENTS
+
+SHORT = replace(EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64)
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+class _StopAfter:
+    """Ends a run as Ctrl-C does, once so many epochs are kept."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def __call__(self, run: fit.Run) -> None:
+        if len(run.history) == self._epochs:
+            raise KeyboardInterrupt
+
+
+def curve(run: fit.Run) -> np.ndarray:
+    return np.array([[row[figure] for figure in FIGURES] for row in run.history])
+
+
+def test_interrupted_run_resumes_with_the_same_curve_and_weights(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    arrays = few_arrays["mnist"]
+    straight = fit.fit(SHORT, arrays, tmp_path / "straight.npz")
+    checkpoint = tmp_path / "stopped.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(SHORT, arrays, checkpoint, after_epoch=_StopAfter(2))
+    assert fit.epochs_kept(checkpoint) == 2
+    resumed = fit.fit(SHORT, arrays, checkpoint, resume=True)
+    assert curve(resumed) == pytest.approx(curve(straight), rel=1e-4)
+    for one, other in zip(resumed.model.get_weights(), straight.model.get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+    assert sorted(resumed.kept) == [2, 4]
+
+
+def test_checkpoint_of_other_settings_is_refused_with_the_way_out(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    checkpoint = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(SHORT, few_arrays["mnist"], checkpoint, after_epoch=_StopAfter(1))
+    with pytest.raises(fit.CheckpointError, match="--restart"):
+        fit.fit(replace(SHORT, learning_rate=0.5), few_arrays["mnist"], checkpoint, resume=True)
+
+
+def test_progress_counts_every_batch(few_arrays: dict[str, Arrays], tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    fit.fit(
+        replace(SHORT, epochs=1, readings=()),
+        few_arrays["mnist"],
+        tmp_path / "run.npz",
+        progress=lambda done, batches, _figures: seen.append((done, batches)),
+    )
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 200 images in batches of 64
+
+
+def test_no_checkpoint_holds_no_epochs(tmp_path: Path) -> None:
+    assert fit.epochs_kept(tmp_path / "none.npz") == 0
+
+
+def test_every_experiment_can_be_written_as_json() -> None:
+    for experiment in EXPERIMENTS.values():
+        assert json.loads(json.dumps(experiment.record()))["name"] == experiment.name
