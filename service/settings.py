@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         1024, ge=1, description="images that may wait; more are refused at once, while waiting is still short"
     )
+    inline_run: float = Field(
+        0.0005,
+        ge=0,
+        description="seconds: shorter runs are done by the event loop itself, the hand-over to a thread costs more; "
+        "0 for none",
+    )
     deadline: float = Field(
         10.0,
         gt=0,

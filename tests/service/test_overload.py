@@ -54,7 +54,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 
 @pytest.fixture
 def small_queue(artifacts: Path) -> FastAPI:
-    return create_app(Settings(artifacts=artifacts, max_queue_rows=2, max_batch_rows=1))
+    return create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=2, max_batch_rows=1))
 
 
 async def waiting(app: FastAPI, rows: int) -> None:
@@ -91,7 +91,7 @@ async def test_one_busy_model_keeps_no_other_from_answering(small_queue: FastAPI
 
 
 async def test_an_answer_that_is_late_is_a_504(artifacts: Path) -> None:
-    app = create_app(Settings(artifacts=artifacts, deadline=0.01))
+    app = create_app(Settings(artifacts=artifacts, inline_run=0, deadline=0.01))
     async with app.router.lifespan_context(app), client_of(app) as client:
         engine = HeldEngine(app)
         answer = await client.post(URL, content=IMAGE)
@@ -103,7 +103,7 @@ async def test_an_answer_that_is_late_is_a_504(artifacts: Path) -> None:
 async def test_a_failing_model_is_a_500_without_its_secrets(
     artifacts: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = create_app(Settings(artifacts=artifacts))
+    app = create_app(Settings(artifacts=artifacts, inline_run=0))
     async with app.router.lifespan_context(app), client_of(app) as client:
         app.state.service.store.snapshot.find("mnist")._engine = FailingEngine()
         answer = await client.post(URL, content=IMAGE)
@@ -117,7 +117,7 @@ async def test_a_failing_model_is_a_500_without_its_secrets(
 
 
 async def test_stopping_answers_what_was_accepted(artifacts: Path) -> None:
-    app = create_app(Settings(artifacts=artifacts))
+    app = create_app(Settings(artifacts=artifacts, inline_run=0))
     async with client_of(app) as client:
         async with app.router.lifespan_context(app):
             engine = HeldEngine(app)
@@ -130,7 +130,7 @@ async def test_stopping_answers_what_was_accepted(artifacts: Path) -> None:
 
 async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path) -> None:
     """Over real sockets, with the server the project runs: only there does a client leave."""
-    app = create_app(Settings(artifacts=artifacts))
+    app = create_app(Settings(artifacts=artifacts, inline_run=0))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 — uvicorn tells nobody when it has started
