@@ -35,7 +35,7 @@ def draw(request: FigureRequest) -> Figure:
 
 def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
     """Loss and accuracy by epoch, training dashed and validation solid, with the readings on the test set."""
-    figure = Figure(figsize=(9, 3.8))
+    figure = Figure(figsize=(9, 4.1))
     loss, accuracy = figure.subplots(1, 2)
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
         for at, report in enumerate(reports):
@@ -46,26 +46,32 @@ def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
                 epochs, [row[name] for row in history], "--", color=own, lw=1.2, label=f"{label}training"
             )
             axes.plot(epochs, [row[f"val_{name}"] for row in history], color=own, label=f"{label}validation")
-        axes.set(title=name, xlabel="epoch", xlim=(1, None))
+        axes.set(title=name, xlabel="epoch")
         axes.margins(x=0.02)
     accuracy.yaxis.set_major_formatter("{x:.0%}")
     for at, report in enumerate(reports):
-        _mark_readings(accuracy, report, colour(theme, at), theme, line=at)
-    accuracy.legend(loc="lower right", bbox_to_anchor=(1, 0.05 + 0.1 * len(reports)))
+        _mark_readings(accuracy, report, colour(theme, at), theme, with_words=len(reports) == 1)
+    figure.legend(
+        *accuracy.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(reports) if len(reports) > 1 else 3,
+    )
     _head(figure, reports, "learning curves")
     return figure
 
 
-def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, line: int) -> None:
-    """A point at each reading on the test set, and what it says at the foot: `line` keeps models apart."""
-    for reading in report.manifest.metrics.readings:
+def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, *, with_words: bool) -> None:
+    """A point at each reading on the test set, and what it says at the foot."""
+    for at, reading in enumerate(report.manifest.metrics.readings):
         axes.axvline(reading.epoch, color=faint(theme), lw=0.8, ls=":")
-        axes.plot([reading.epoch], [reading.test_accuracy], "o", ms=5, color=own, zorder=5)
-        axes.annotate(
-            f"test at {reading.epoch}: {reading.test_accuracy:.1%}",
-            (reading.epoch, 0.02 + 0.06 * line), xycoords=("data", "axes fraction"),
-            xytext=(-4, 0), textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color=own,
-        )  # fmt: skip
+        label = "test" if with_words and not at else None
+        axes.plot([reading.epoch], [reading.test_accuracy], "o", ms=5, color=own, zorder=5, label=label)
+        if with_words:
+            axes.annotate(
+                f"epoch {reading.epoch}\ntest {reading.test_accuracy:.1%}",
+                (reading.epoch, 0.03), xycoords=("data", "axes fraction"),
+                xytext=(-4, 0), textcoords="offset points", ha="right", va="bottom", fontsize=8,
+            )  # fmt: skip
 
 
 def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figure:
@@ -74,16 +80,22 @@ def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figur
     panels = list(dict.fromkeys(panel for tensors in found for panel in tensors))
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.7 + 2.5 * rows))
+    figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.9 + 2.3 * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    handles: dict[str, Any] = {}
+    headroom = 1.1 + 0.15 * len(reports)  # for a line of words on each model
     for axes, panel in zip(grid, panels, strict=False):
+        tops = []
         for at, (report, tensors) in enumerate(zip(reports, found, strict=True)):
             if panel in tensors:
-                _histogram(axes, tensors[panel], report.manifest.name, colour(theme, at))
-        axes.set(title=" · ".join(panel), ylim=(0, None), ylabel="density", xlabel="weight")
-        axes.legend(loc="upper left")
+                handles[report.manifest.name], top = _histogram(axes, tensors[panel], colour(theme, at), at)
+                tops.append(top)
+        axes.set(
+            title=" · ".join(panel), ylim=(0, headroom * max(tops) or 1), ylabel="density", xlabel="weight"
+        )
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
     _head(figure, reports, "weights")
     return figure
 
@@ -99,13 +111,27 @@ def _tensors(report: Report, layer: str | None) -> dict[Panel, dict[str, Any]]:
     }
 
 
-def _histogram(axes: Axes, tensor: dict[str, Any], name: str, own: str) -> None:
+def _histogram(axes: Axes, tensor: dict[str, Any], own: str, line: int) -> tuple[Any, float]:
+    """Draws one model's; gives what stands for it in the legend, and the height that is worth showing."""
     edges, counts = np.array(tensor["histogram"]["edges"]), np.array(tensor["histogram"]["counts"])
     # Densities, since the models' bins are not equally wide.
     density = counts / np.maximum(np.diff(edges) * max(counts.sum(), 1), np.finfo(float).tiny)
-    label = f"{name}\nσ {tensor['standard_deviation']:.3g}"
-    axes.stairs(density, edges, fill=True, color=own, alpha=0.35)
-    axes.stairs(density, edges, color=own, lw=1.2, label=label)
+    axes.stairs(density, edges, fill=True, color=own, alpha=0.3)
+    outline = axes.stairs(density, edges, color=own, lw=1.3)
+    second, peak = np.sort(density)[-2:]
+    cut = peak > 2 * second > 0  # weights that L2 has brought to 0: one bin that would flatten all others
+    words = f"σ {tensor['standard_deviation']:.3g}" + (f" (peak {peak:.0f})" if cut else "")
+    axes.text(
+        0.03,
+        0.95 - 0.11 * line,
+        words,
+        color=own,
+        fontsize=8.5,
+        weight="bold",
+        va="top",
+        transform=axes.transAxes,
+    )
+    return outline, float(second if cut else peak)
 
 
 def confusion_matrix(report: Report, theme: Theme) -> Figure:

@@ -1,5 +1,7 @@
 """service.figures.draw: what stands in the figures, by Matplotlib's own objects."""
 
+import json
+
 import numpy as np
 import pytest
 from matplotlib import colors
@@ -20,9 +22,8 @@ def test_learning_curves_have_every_epoch_and_mark_the_readings() -> None:
     for axes in (loss, accuracy):
         assert [np.size(line.get_xdata()) for line in axes.lines[:2]] == [50, 50]
     readings = manifest("cifar10-strided")["metrics"]["readings"]
-    words = " ".join(text.get_text() for text in accuracy.texts)
-    for reading in readings:
-        assert f"test at {reading['epoch']}: {reading['test_accuracy']:.1%}" in words
+    words = [text.get_text() for text in accuracy.texts]
+    assert words == [f"epoch {one['epoch']}\ntest {one['test_accuracy']:.1%}" for one in readings]
 
 
 def test_two_models_share_their_axes() -> None:
@@ -31,11 +32,18 @@ def test_two_models_share_their_axes() -> None:
     assert [axes.get_title(loc="left") for axes in panels] == [
         f"{layer} · kernel" for layer in ("conv2d", "conv2d_1", "dense", "dense_1")
     ]
-    for axes in panels:
-        legend = axes.get_legend()
-        assert legend is not None
-        names = [text.get_text().split("\n")[0] for text in legend.get_texts()]
-        assert names == ["mnist-baseline", "mnist-l2"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["mnist-baseline", "mnist-l2"]
+    for axes, layer in zip(panels, ("conv2d", "conv2d_1", "dense", "dense_1"), strict=True):
+        said = [text.get_text().split(" (")[0] for text in axes.texts]
+        assert said == [f"σ {deviation(name, layer):.3g}" for name in names]
+
+
+def deviation(name: str, layer: str) -> float:
+    """Standard deviation of a layer's kernel."""
+    layers = json.loads((latest(name) / "weights.json").read_text())["layers"]
+    kernel = next(one for one in layers if one["name"] == layer)["weights"][0]
+    return float(kernel["standard_deviation"])
 
 
 def test_one_layer_shows_all_its_tensors() -> None:
