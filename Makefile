@@ -1,6 +1,7 @@
 # make serve   install what serving needs (no TensorFlow) and start the service; PORT=8000
 # make test    install the rest and run every test
 # make check   formatting, lint and types
+# make pictures  ask a running service (PORT) for the README's pictures
 # make models  train every model from the original files (hours)
 
 PORT ?= 8000
@@ -9,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # --inexact: `make serve` after `make test` keeps what the tests need.
 SYNC = $(UV) sync --frozen --inexact --quiet
 
-.PHONY: serve test check format models docker clean
+.PHONY: serve test check format models pictures docker clean
 .DEFAULT_GOAL := serve
 
 .uv/bin/uv:
@@ -42,6 +43,9 @@ format: .venv/everything
 models: .venv/everything
 	.venv/bin/python -m training fetch
 	.venv/bin/python -m training train all --resume
+
+pictures:
+	$(PYTHON) docs/pictures.py http://127.0.0.1:$(PORT)
 
 docker:
 	docker compose up --build

@@ -107,7 +107,7 @@ def title(maps: Maps) -> str:
     shape = " × ".join(map(str, (channels, *space)))
     shown = "" if len(maps.channels) == channels else f" · {len(maps.channels)} of {channels}"
     low, high = float(maps.values.min()), float(maps.values.max())
-    return f"{maps.layer} · {shape}{shown} · {number(low)} … {number(high)}"
+    return f"{maps.layer} · {shape}{shown} · {number(low, high)} … {number(high, low)}"
 
 
 def _coloured(maps: Maps) -> NDArray[np.uint8]:

@@ -29,11 +29,14 @@ def width(text: str, size: int, *, bold: bool = False) -> int:
     return round(font(size, bold=bold).getlength(text) + 0.5)
 
 
-def number(value: float) -> str:
-    """A value as the pictures write it: three figures that matter, a real minus sign."""
-    size = abs(value)
+def number(value: float, beside: float = 0.0) -> str:
+    """A value as the pictures write it: three figures that matter, a real minus sign.
+
+    What is nothing compared to the number it stands beside is 0.
+    """
+    size = abs(value) if abs(value) > 1e-4 * abs(beside) else 0.0
     text = f"{size:.2f}" if size == 0 or 0.1 <= size < 1000 else f"{size:.3g}"
-    return f"−{text}" if value < 0 else text
+    return f"−{text}" if value < 0 and size else text
 
 
 def png(image: Image.Image) -> bytes:

@@ -1,0 +1,45 @@
+"""Asks a running service for the pictures in the README: `make serve` in one window, `make pictures` in another.
+
+python docs/pictures.py [http://127.0.0.1:8000]
+"""
+
+import sys
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+FOLDER = Path(__file__).parent / "pictures"
+SEVEN = 0  # the first MNIST test image
+
+PICTURES = {
+    "seven.png": f"/samples/mnist/{SEVEN}",
+    "seven-conv2d.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=conv2d&format=png",
+    "seven-conv2d_1.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=conv2d_1&format=png",
+    "seven-dense.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=dense&format=png",
+    "seven-dense_1.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=dense_1&format=png",
+    "seven-softmax.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=softmax&format=png",
+    "hard-mnist-baseline.png": "/models/mnist-baseline/hard-examples?limit=28&format=png",
+    "hesitating-mnist-baseline.png": "/models/mnist-baseline/hard-examples?sort=margin&limit=28&format=png",
+    "hard-cifar10-strided.png": "/models/cifar10-strided/hard-examples?limit=24&format=png",
+    "l2-weights.png": "/models/mnist-baseline/weights?against=mnist-l2&format=png",
+    "learning-curves-cifar10-strided.png": "/models/cifar10-strided/training?format=png",
+    "confusion-cifar10-strided.png": "/models/cifar10-strided/confusion-matrix?format=png",
+    "calibration-cifar10-strided.png": "/models/cifar10-strided/calibration?format=png",
+}
+
+
+def main(service: str) -> None:
+    """Write every picture, and say how large they are together."""
+    FOLDER.mkdir(exist_ok=True)
+    total = 0
+    for name, path in PICTURES.items():
+        with urlopen(service.rstrip("/") + quote(path, safe="/?&="), timeout=120) as answer:  # noqa: S310 — the caller's own service
+            content = answer.read()
+        (FOLDER / name).write_bytes(content)
+        total += len(content)
+        print(f"{len(content):>8,} bytes  {FOLDER / name}")  # noqa: T201
+    print(f"{total:>8,} bytes in all")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000")
