@@ -129,9 +129,9 @@ def test_the_title_says_shape_and_range() -> None:
     assert title(maps_of(values)) == "conv2d · 32 × 13 × 12 · 0.00 … 1.14"
     some = maps_of(values[..., :2] - 1, shape=(13, 12, 32), channels=[0, 1])
     assert title(some) == "conv2d · 32 × 13 × 12 · 2 of 32 · −1.00 … 0.14"
-    assert (
-        title(maps_of(np.array([1e-3, 12345], np.float32), layer="dense")) == "dense · 2 · 0.001 … 1.23e+04"
-    )
+    wide, narrow = np.array([1e-3, 12345], np.float32), np.array([-1e-3, 0.5], np.float32)
+    assert title(maps_of(wide, layer="dense")) == "dense · 2 · 0.00 … 1.23e+04"
+    assert title(maps_of(narrow, layer="dense")) == "dense · 2 · −0.001 … 0.50"
 
 
 def test_the_sequential_map_grows_lighter_steadily() -> None:
