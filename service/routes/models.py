@@ -5,6 +5,7 @@ from pydantic_core import to_json
 
 from service.dependencies import ModelDep, SnapshotDep
 from service.errors import UnknownModel, UnknownVersion
+from service.manifest import FEATURE_MAPS, HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS, Manifest
 from service.model import Model
 from service.model_store import Snapshot
 from service.openapi import example, problems
@@ -92,9 +93,28 @@ def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
         "accuracy_interval": list(manifest.metrics.accuracy_interval),
         "parameters": manifest.parameters,
         "bytes": model.bytes,
-        "links": {
-            "self": f"/models/{manifest.name}",
-            "layers": f"/models/{manifest.name}/layers",
-            "predict": f"/predict/{manifest.name}",
+        "links": _links(manifest),
+    }
+
+
+def _links(manifest: Manifest) -> dict[str, str]:
+    """Where to go on; only to what the version was published with."""
+    home = f"/models/{manifest.name}"
+    reports = {
+        "feature_maps": FEATURE_MAPS,
+        "hard_examples": TEST_PROBABILITIES,
+        "training": HISTORY,
+        "weights": WEIGHT_STATISTICS,
+        "calibration": TEST_PROBABILITIES,
+    }
+    return {
+        "self": home,
+        "layers": f"{home}/layers",
+        "predict": f"/predict/{manifest.name}",
+        **{
+            name: f"{home}/{name.replace('_', '-')}"
+            for name, file in reports.items()
+            if file in manifest.files
         },
+        "confusion_matrix": f"{home}/confusion-matrix",
     }
