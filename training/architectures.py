@@ -25,26 +25,40 @@ def _regulariser(strength: float) -> Any:
 
 
 def two_strided_convolutions(
-    shape: Shape, classes: int, *, filters: int = 32, stride: int = 2, l2: float = 0.0, dropout: float = 0.25
+    shape: Shape,
+    classes: int,
+    *,
+    filters: int = 32,
+    stride: int = 2,
+    l2: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    dropout: float = 0.25,
 ) -> keras.Model:
-    """The first study's MNIST net: two strided 3×3 convolutions, max-pool, dense 392; 'valid' padding."""
-    name, regulariser = Names(), _regulariser(l2)
+    """The first study's MNIST net: two strided 3×3 convolutions, max-pool, dense 392; 'valid' padding.
+
+    `l2` is the strength on each kernel, in order.
+    """
+    name = Names()
     image, x = _input(shape)
-    for _ in range(2):
+    for strength in l2[:2]:
         x = layers.Conv2D(
-            filters, 3, stride, activation="relu", kernel_regularizer=regulariser, name=name("conv2d")
+            filters,
+            3,
+            stride,
+            activation="relu",
+            kernel_regularizer=_regulariser(strength),
+            name=name("conv2d"),
         )(x)
     x = layers.MaxPooling2D(2, name=name("max_pooling2d"))(x)
     x = layers.Dropout(dropout, name=name("dropout"))(x)
     x = layers.Flatten(name=name("flatten"))(x)
-    x = layers.Dense(392, activation="relu", kernel_regularizer=regulariser, name=name("dense"))(x)
+    x = layers.Dense(392, activation="relu", kernel_regularizer=_regulariser(l2[2]), name=name("dense"))(x)
     x = layers.Dropout(2 * dropout, name=name("dropout"))(x)
-    x = layers.Dense(classes, kernel_regularizer=regulariser, name=name("dense"))(x)
+    x = layers.Dense(classes, kernel_regularizer=_regulariser(l2[3]), name=name("dense"))(x)
     return keras.Model(image, x)
 
 
 def batch_norm_pairs(
-    shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.1, 0.2, 0.3)
+    shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.2, 0.3, 0.4)
 ) -> keras.Model:
     """Pairs of [conv 3×3 same, relu, batch norm] with 32, 64, 128 filters; max-pool and dropout after each."""
     name = Names()
