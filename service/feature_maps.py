@@ -21,7 +21,7 @@ from service.manifest import FEATURE_MAPS, Layer, Manifest
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
 
 Activations = dict[str, NDArray[np.float32]]
-Key = tuple[str, str]  # name and version of a model
+Key = tuple[str, str, str]  # name, version and checksum: a version that was published anew is another
 
 
 class Statistics(NamedTuple):
@@ -112,9 +112,9 @@ class FeatureMaps:
         self._alarms: dict[Key, asyncio.TimerHandle] = {}
 
     @property
-    def opened(self) -> set[Key]:
-        """The models whose graphs are open now."""
-        return set(self._opened)
+    def opened(self) -> set[tuple[str, str]]:
+        """Name and version of the models whose graphs are open now."""
+        return {(name, version) for name, version, _ in self._opened}
 
     async def of(self, manifest: Manifest, image: NDArray[np.uint8], deadline: float) -> Activations:
         """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
@@ -123,17 +123,17 @@ class FeatureMaps:
         """
         if FEATURE_MAPS not in manifest.files:
             raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
-        self._keep((manifest.name, manifest.version))
-        return await self._aside.do(lambda: self._run(manifest, image), deadline)
+        key = (manifest.name, manifest.version, manifest.files[FEATURE_MAPS].sha256)
+        self._keep(key)
+        return await self._aside.do(lambda: self._run(key, image), deadline)
 
     def close(self) -> None:
         for alarm in self._alarms.values():
             alarm.cancel()
 
-    def _run(self, manifest: Manifest, image: NDArray[np.uint8]) -> Activations:
-        key = (manifest.name, manifest.version)
+    def _run(self, key: Key, image: NDArray[np.uint8]) -> Activations:
         if key not in self._opened:
-            folder = self._artifacts / "models" / manifest.name / manifest.version
+            folder = self._artifacts / "models" / key[0] / key[1]
             self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
         return self._opened[key].run(image)
 

@@ -155,11 +155,16 @@ class TestAnswers:
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
-        self._kept: OrderedDict[tuple[str, str], Answers] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], Answers] = OrderedDict()
 
     def of(self, manifest: Manifest, samples: SampleSet) -> Answers:
         """Raises NotInArtifact."""
-        key = (manifest.name, manifest.version)
+        if TEST_PROBABILITIES not in manifest.files:
+            raise NotInArtifact(
+                f"{manifest.name} {manifest.version} was published without {TEST_PROBABILITIES}"
+            )
+        # The checksum, since a version may be published anew.
+        key = (manifest.name, manifest.version, manifest.files[TEST_PROBABILITIES].sha256)
         if key not in self._kept:
             self._kept[key] = answers(self._probabilities(manifest, samples), samples.labels)
             if len(self._kept) > REMEMBERED:
@@ -168,10 +173,6 @@ class TestAnswers:
         return self._kept[key]
 
     def _probabilities(self, manifest: Manifest, samples: SampleSet) -> NDArray[np.float32]:
-        if TEST_PROBABILITIES not in manifest.files:
-            raise NotInArtifact(
-                f"{manifest.name} {manifest.version} was published without {TEST_PROBABILITIES}"
-            )
         path = self._artifacts / "models" / manifest.name / manifest.version / TEST_PROBABILITIES
         probabilities: NDArray[np.float32] = np.load(path, allow_pickle=False)
         expected = (len(samples.labels), len(manifest.classes))

@@ -204,6 +204,7 @@ async def _figure(
         kind=kind,
         artifacts=service.settings.artifacts.resolve(),
         models=tuple((one.name, one.version) for one in models),
+        created=tuple(one.manifest.created for one in models),
         layer=layer,
         theme=query.theme,
     )

@@ -63,7 +63,7 @@ async def test_a_graph_is_opened_on_first_use_and_once(aside: Aside, shipped: Ma
     for value in (1, 2, 1):
         found = await maps.of(shipped, image(value), NEVER)
         assert (found["pixels"] == value).all()
-    assert (len(engines), maps.opened) == (1, {("mnist-baseline", "1")})
+    assert (len(engines), maps.opened) == (1, {(shipped.name, shipped.version)})
     assert engines[0].runs == 2  # the image asked for again was remembered
     maps.close()
 

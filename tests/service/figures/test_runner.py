@@ -11,9 +11,11 @@ from PIL import Image
 from service.errors import DeadlinePassed, QueueFull
 from service.figures.request import FigureRequest
 from service.figures.runner import MAX_WAITING, FigureError, Figures
-from tests.service.shipped import ARTIFACTS
+from tests.service.shipped import ARTIFACTS, latest
 
-REQUEST = FigureRequest(kind="confusion-matrix", artifacts=ARTIFACTS, models=(("mnist-baseline", "1"),))
+REQUEST = FigureRequest(
+    kind="confusion-matrix", artifacts=ARTIFACTS, models=(("mnist-baseline", latest("mnist-baseline").name),)
+)
 
 
 @pytest.fixture

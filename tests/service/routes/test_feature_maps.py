@@ -164,7 +164,7 @@ async def test_every_scale_draws_and_differs_by_theme(
         ("layer=conv2d&format=gif", 406, "not-acceptable", "json, png, npy, npz"),
         ("format=png", 406, "not-acceptable", "json, npz"),
         ("layer=conv2d&scale=huge", 422, "invalid-parameter", "scale"),
-        ("version=9", 404, "unknown-version", "it has 1"),
+        ("version=9", 404, "unknown-version", "it has "),
     ],
 )
 async def test_what_cannot_be_shown_says_what_can(

@@ -34,7 +34,9 @@ async def body_of(client: httpx.AsyncClient, path: str, schema: Any) -> dict[str
 
 async def test_training_has_every_epoch_and_the_gap(client: httpx.AsyncClient) -> None:
     body = await body_of(client, f"{MODEL}/training", Training)
-    assert [row["epoch"] for row in body["epochs"]] == list(range(1, 13))
+    assert [row["epoch"] for row in body["epochs"]] == list(
+        range(1, manifest("mnist-l2")["experiment"]["epochs"] + 1)
+    )
     last = body["epochs"][-1]
     assert body["gap"] == pytest.approx(last["accuracy"] - last["val_accuracy"])
 
@@ -97,7 +99,7 @@ async def test_a_figure_is_drawn_once_and_answers_from_then_on(client: httpx.Asy
         (f"{MODEL}/weights?against=nobody", 404, "unknown-model", "mnist-baseline"),
         (f"{MODEL}/training?format=svg", 406, "not-acceptable", "json, png"),
         (f"{MODEL}/calibration?theme=blue&format=png", 422, "invalid-parameter", "theme"),
-        (f"{MODEL}/confusion-matrix?version=7", 404, "unknown-version", "it has 1"),
+        (f"{MODEL}/confusion-matrix?version=7", 404, "unknown-version", "it has "),
     ],
 )
 async def test_what_cannot_be_reported_says_what_can(
