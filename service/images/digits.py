@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import BlankImage
-from service.images import blobs, form, strokes
+from service.images import blobs, form, rules, strokes
 from service.images.decode import pixels
 from service.images.ground import Excess, FloatImage, excess
 
@@ -27,7 +27,9 @@ _TOP = 10_000  # one pixel in so many makes the contrast
 _DETAIL = 120  # px; the longer side of the ink's box while its strokes are worked on
 _STEEPNESS = 4  # of the edge that replaces a blurred one
 _USUAL_SHARE = (0.048, 0.258)  # of ink, for 98 of 100 MNIST images
-_SHEET_FILLED, _SHEET_SHARE = 0.75, 0.2  # ink that fills so much of its box, a box of so much of the picture
+_SHEET_FILLED = 0.75  # ink that fills so much of its box is a sheet of paper,
+_SHEET_SHARE = 0.4  # if the box is at least so much of the picture either way,
+_SHEET_PIXELS = 100  # and the picture so large
 _SHEET_EDGE = 0.05  # of the sheet's sides: cut off, since a sheet lies askew
 _SMALLEST_BOX = 8  # px
 
@@ -53,18 +55,18 @@ def to_digit(image: Image.Image, invert: Invert = "auto", *, on_a_sheet: bool = 
     found = excess(image)
     inverted, contrast = _polarity(found, invert)
     _refuse_blank(contrast, found.noise)
-    ink, others = _ink(found, inverted, contrast)
+    ink, others, lines = _ink(found, inverted, contrast)
     if found.scale > 1 and _pen(ink) < strokes.THINNEST and found.noise < _CLEAN:
         found = excess(image, hairlines=True)
         _, contrast = _polarity(found, "yes" if inverted else "no")
-        ink, others = _ink(found, inverted, contrast)
+        ink, others, lines = _ink(found, inverted, contrast)
     box = _in_pixels(_bounds(ink >= _HALF), found.scale, image)
     on_sheet = None if on_a_sheet else _on_the_sheet(image, ink, box, invert)
     if on_sheet is not None:
         return on_sheet
     placed, pen = _formed(_cropped(ink))
     share = form.ink_share(placed)
-    steps = [*_told(found, inverted, invert), *pen, "placed as MNIST does"]
+    steps = [*_told(found, inverted, invert, lines), *pen, "placed as MNIST does"]
     return Digit(placed, steps, inverted, box, share, _doubts(contrast, share, others, box))
 
 
@@ -72,8 +74,8 @@ def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert)
     """The digit on a sheet of paper that lies on a ground of another colour; None where there is no sheet."""
     left, top, right, bottom = box
     within = _cropped(ink) >= _HALF
-    filled = np.count_nonzero(within) / within.size
-    if filled < _SHEET_FILLED or (right - left) * (bottom - top) < _SHEET_SHARE * image.width * image.height:
+    narrowest = min((right - left) / image.width, (bottom - top) / image.height)
+    if min(image.size) < _SHEET_PIXELS or narrowest < _SHEET_SHARE or within.mean() < _SHEET_FILLED:
         return None
     x, y = round(_SHEET_EDGE * (right - left)), round(_SHEET_EDGE * (bottom - top))
     try:
@@ -85,11 +87,13 @@ def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert)
     return replace(digit, steps=["sheet of paper found and cut out", *digit.steps], box=cast("Box", moved))
 
 
-def _ink(found: Excess, inverted: bool, contrast: float) -> tuple[FloatImage, int]:
-    """The digit's ink [h,w], 1 where it is strongest, 0 off the digit; how many other blobs were left out."""
+def _ink(found: Excess, inverted: bool, contrast: float) -> tuple[FloatImage, int, int]:
+    """The digit's ink [h,w], 1 where it is strongest, 0 off the digit; how many other blobs and how many ruled
+    lines were left out."""
     ink = (-found.value if inverted else found.value) * np.float32(1 / contrast)
+    ink, lines = rules.without_rules(ink)
     belongs, others = blobs.digit_of(ink >= _HALF, ink)
-    return np.where(belongs, ink, np.float32(0)), others
+    return np.where(belongs, ink, np.float32(0)), others, lines
 
 
 def _pen(ink: FloatImage) -> float:
@@ -201,12 +205,13 @@ def _sharpened(ink: FloatImage) -> NDArray[np.uint8]:
     return np.clip(edge, 0, 255).astype(np.uint8)
 
 
-def _told(found: Excess, inverted: bool, invert: Invert) -> list[str]:
+def _told(found: Excess, inverted: bool, invert: Invert, lines: int) -> list[str]:
     how = "as asked" if invert != "auto" else "which stands out more"
     return [
         *([f"reduced by {found.scale}"] if found.scale > 1 else []),
         "ground of one colour subtracted" if found.flat else "uneven ground fitted and subtracted",
         f"ink is the {'dark' if inverted else 'bright'} side, {how}",
+        *([f"{lines} ruled lines taken out"] if lines else []),
     ]
 
 

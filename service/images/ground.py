@@ -12,14 +12,15 @@ FloatImage = NDArray[np.float32]
 WORKING_SIDE = 640  # px; the longer side is reduced to no more than this
 _GRID = 64  # cells along the longer side that the ground is fitted to
 _RING = 0.05  # of the shorter side: the border that is taken for ground
-_ONE_COLOUR = 0.7  # of the border: the ground is then of that colour throughout
+_ONE_COLOUR = 0.4  # of the border, at least: the ground is then of that colour throughout
+_CORNERS_AGREE = 8 / 255
 _REFITS = 4
 _TRIM = 2.5  # deviations beyond which a cell is no ground
 _LEAST_DEVIATION = 1 / 255
 _DARKEST = 0.1  # light below it is not made up for: the picture holds too little there
 _NOISE_KEPT = 0.012  # standard deviation; noise above it is smoothed
 _MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal one
-_SMOOTHED_SIDE = 64  # px; smaller pictures have strokes too thin to smooth
+_SMALL = 64  # px; pictures with a shorter side have strokes too thin to smooth
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def excess(image: Image.Image, *, hairlines: bool = False) -> Excess:
     reduced = image.reduce(scale) if scale > 1 else image
     bands = [_floats(band) for band in _bands(reduced)]
     noise = max(_noise(band) for band in bands)
-    if noise > _NOISE_KEPT and min(image.size) >= _SMOOTHED_SIDE:
+    if noise > _NOISE_KEPT and min(image.size) >= _SMALL:
         bands = [_smoothed(band) for band in bands]
         noise /= 2  # about what the binomial filter leaves, of noise that is alike in neighbours
     grounds = [_ground(band) for band in bands]
@@ -110,15 +111,31 @@ def _smoothed(band: FloatImage) -> FloatImage:
 
 def _ground(band: FloatImage) -> FloatImage | float:
     """The ground of a band: a number where its border is of one value, else a fitted curved surface [h,w]."""
-    border = _border(band)
-    middle = float(np.median(border))
-    if np.mean(np.abs(border - middle) < _LEAST_DEVIATION) > _ONE_COLOUR:
-        return middle
+    colour = _of_corners(band) if min(band.shape) < _SMALL else None
+    colour = _one_colour(_border(band)) if colour is None else colour
+    if colour is not None:
+        return colour
     cells = _cells(band, -(-max(band.shape) // _GRID))
     y, x = _places(*cells.shape)
     ring = (1 - np.abs(y) < _reach(len(y))) | (1 - np.abs(x) < _reach(x.size))
     terms = np.stack([np.broadcast_to(term, cells.shape)[ring] for term in _terms(y, x)])
     return _surface(_trimmed_fit(cells[ring], terms), *_places(*band.shape))
+
+
+def _one_colour(values: FloatImage) -> float | None:
+    """The commonest of the values, a level more or less, if it is common enough."""
+    levels = np.bincount(np.rint(values * 255).astype(np.intp), minlength=256)
+    commonest = int(np.convolve(levels, (1, 1, 1), "same").argmax())
+    close = np.abs(values * 255 - commonest) <= 1.5
+    return float(np.median(values[close])) if close.mean() > _ONE_COLOUR else None
+
+
+def _of_corners(band: FloatImage) -> float | None:
+    """What three corners agree on: a digit may fill the rest of the border of a small picture."""
+    corners = sorted(float(band[row, column]) for row in (0, -1) for column in (0, -1))
+    if min(corners[2] - corners[0], corners[3] - corners[1]) > _CORNERS_AGREE:
+        return None
+    return corners[1] if corners[2] - corners[0] < corners[3] - corners[1] else corners[2]
 
 
 def _border(band: FloatImage) -> FloatImage:

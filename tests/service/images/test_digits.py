@@ -29,10 +29,12 @@ def noisy(picture: Image.Image, deviation: float = 20) -> Image.Image:
     return Image.fromarray(np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8))
 
 
-def ruled(picture: Image.Image) -> Image.Image:
+def ruled(picture: Image.Image, colour: Colour = (150, 180, 220), *, squared: bool = False) -> Image.Image:
     page = Image.new("RGB", picture.size, "white")
     for row in range(10, page.height, 25):
-        ImageDraw.Draw(page).line((0, row, page.width, row), fill=(150, 180, 220))
+        ImageDraw.Draw(page).line((0, row, page.width, row), fill=colour)
+    for column in range(10, page.width if squared else 0, 25):
+        ImageDraw.Draw(page).line((column, 0, column, page.height), fill=colour)
     page.paste((10, 10, 20), (0, 0), picture.point(lambda v: 255 - v))
     return page
 
@@ -51,6 +53,10 @@ PICTURES = {
     "noisy": noisy(seven((600, 400), pen=28)),
     "blurred": seven().filter(ImageFilter.GaussianBlur(4)),
     "ruled": ruled(seven()),
+    "ruled in black": ruled(seven(), (0, 0, 0)),
+    "squared in black": ruled(seven(), (0, 0, 0), squared=True),
+    "ruled in black, a turned page": ruled(seven((600, 400), pen=28), (0, 0, 0)).rotate(1, fillcolor="white"),
+    "filling a small picture": seven((64, 64), pen=5).crop((9, 9, 55, 55)).resize((32, 32)),
     "faint": seven(ground=230, ink=190),
     "with specks": seven((600, 400), pen=28),
 }
@@ -191,6 +197,16 @@ def test_any_size_is_a_digit_or_blank(size: tuple[int, int]) -> None:
     picture = Image.fromarray(random.integers(0, 2, (size[1], size[0]), np.uint8) * 255)
     with contextlib.suppress(BlankImage):
         assert to_digit(picture).image.shape == (28, 28)
+
+
+def test_ruled_lines_are_told_of() -> None:
+    assert "8 ruled lines taken out" in to_digit(PICTURES["ruled in black"]).steps
+
+
+def test_stroke_from_edge_to_edge_is_no_ruled_line() -> None:
+    one = Image.new("L", (300, 400), "white")
+    ImageDraw.Draw(one).line((150, 0, 150, 400), fill=0, width=3)
+    assert to_digit(one).box == (149, 0, 152, 400)
 
 
 def test_form_is_not_seen_where_it_is_not() -> None:
