@@ -146,13 +146,6 @@ class InvalidParameter(Problem):
     slug, title, status = "invalid-parameter", "Invalid parameter", 422
 
 
-class TooManyRequests(Problem):
-    """This client sends faster than the service's limit for one client. Retry-After says when to go on."""
-
-    slug, title, status = "too-many-requests", "Too many requests", 429
-    retry_after = 1
-
-
 class NotReady(Problem):
     """The service is starting, stopping, or holds no model that it can serve. Retry-After says when to ask again."""
 
