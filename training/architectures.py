@@ -58,15 +58,22 @@ def two_strided_convolutions(
 
 
 def batch_norm_pairs(
-    shape: Shape, classes: int, *, dropouts: tuple[float, ...] = (0.2, 0.3, 0.4)
+    shape: Shape,
+    classes: int,
+    *,
+    dropouts: tuple[float, ...] = (0.2, 0.3, 0.4),
+    momentum: float = 0.99,
 ) -> keras.Model:
-    """Pairs of [conv 3×3 same, relu, batch norm] with 32, 64, 128 filters; max-pool and dropout after each."""
+    """Pairs of [conv 3×3 same, relu, batch norm] with 32, 64, 128 filters; max-pool and dropout after each.
+
+    `momentum` is the batch norm's, in Keras's sense: the share of the old statistics that a step keeps.
+    """
     name = Names()
     image, x = _input(shape)
     for filters, dropout in zip((32, 64, 128), dropouts, strict=True):
         for _ in range(2):
             x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name("conv2d"))(x)
-            x = layers.BatchNormalization(name=name("batch_normalization"))(x)
+            x = layers.BatchNormalization(momentum=momentum, name=name("batch_normalization"))(x)
         x = layers.MaxPooling2D(2, name=name("max_pooling2d"))(x)
         x = layers.Dropout(dropout, name=name("dropout"))(x)
     x = layers.Flatten(name=name("flatten"))(x)

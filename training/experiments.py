@@ -104,8 +104,12 @@ _ALL = (
         description="Pairs of convolutions with batch normalisation and more filters the deeper.",
         dataset="cifar10",
         architecture="batch_norm_pairs",
+        # Ten epochs are few: little dropout, a batch norm whose statistics keep up, and many small steps.
+        options={"dropouts": (0.1, 0.2, 0.3), "momentum": 0.9},
         epochs=10,
         readings=(5, 10),
+        batch_size=64,
+        schedule=_FALLING,
     ),
     _STRIDED,
     replace(
