@@ -2,15 +2,21 @@
 
 import argparse
 import os
+import sys
 from typing import Any
 
 import uvicorn
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from service.settings import Settings
 
 
 def main() -> None:
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit("\n".join(["the settings cannot be used:", *map(_in_words, error.errors())]))
     arguments = _arguments(settings)
     # Every worker reads its settings from the environment.
     os.environ["CONVSCOPE_WORKERS"] = str(arguments.workers)
@@ -34,6 +40,12 @@ def _arguments(settings: Settings) -> argparse.Namespace:
         "--workers", type=int, default=settings.workers, help="processes (default %(default)s)"
     )
     return parser.parse_args()
+
+
+def _in_words(error: ErrorDetails) -> str:
+    field = str(error["loc"][0])
+    name = field if field.isupper() else f"CONVSCOPE_{field.upper()}"
+    return f"  {name}={error['input']}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _logging(level: str) -> dict[str, Any]:

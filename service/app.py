@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -11,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from service.aside import Aside
 from service.batcher import Limits
 from service.dependencies import Service
-from service.engines import Engine, open_graph
+from service.engines import Engine, choose_precision, open_graph
 from service.errors import add_error_handlers
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
@@ -29,6 +30,7 @@ from service.routes import (
     hard_examples,
     health,
     models,
+    open_inference,
     predictions,
     problems,
     reports,
@@ -42,7 +44,7 @@ VERSION = "0.1.0"
 
 # In the order in which a path is looked up: the busiest first.
 ROUTERS = (
-    predictions, models, samples, feature_maps, hard_examples, reports, health, problems, documentation
+    predictions, open_inference, models, samples, feature_maps, hard_examples, reports, health, problems, documentation
 )  # fmt: skip
 
 log = logging.getLogger("convscope")
@@ -87,7 +89,12 @@ def _put_together(settings: Settings) -> Service:
     aside = Aside(max_waiting=settings.max_aside)
     # Always in float32, whatever predicts: the values are those of the trained net.
     open_feature_maps = partial(open_graph, name="onnxruntime", threads=1)
-    load_engine = partial(open_graph, name=settings.engine, threads=settings.engine_threads)
+
+    def load_engine(graph: Path, manifest: Manifest) -> Engine:
+        faithful = manifest.bfloat16 is not None and manifest.bfloat16.faithful
+        precision = choose_precision(settings.precision, faithful=faithful)
+        return open_graph(graph, settings.engine, threads=settings.threads_of_worker, precision=precision)
+
     return Service(
         settings=settings,
         store=ModelStore(settings.artifacts, load_engine, make_model),

@@ -53,6 +53,11 @@ class Model:
         return self.manifest.classes
 
     @property
+    def engine(self) -> Engine:
+        """What runs its graph."""
+        return self._engine
+
+    @property
     def bytes(self) -> int:
         """Size of what serving needs: the graph and the weights beside it."""
         files = self.manifest.files

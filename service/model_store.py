@@ -83,7 +83,7 @@ class ModelStore:
     def __init__(
         self,
         artifacts: Path,
-        load_engine: Callable[[Path], Engine],
+        load_engine: Callable[[Path, Manifest], Engine],
         make_model: Callable[[Manifest, Engine], Model],
     ) -> None:
         self._artifacts = artifacts
@@ -140,7 +140,11 @@ class ModelStore:
         if served is not None and served.manifest == manifest:
             return served
         _check_files(folder, manifest)
-        model = self._make_model(manifest, self._load_engine(folder / MODEL))
+        try:
+            engine = self._load_engine(folder / MODEL, manifest)
+        except FileNotFoundError as error:
+            raise RefusedError(f"{Path(error.filename).name} is missing, which the engine needs") from error
+        model = self._make_model(manifest, engine)
         try:
             model.warm_up()
         except ValueError as error:

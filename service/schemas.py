@@ -161,6 +161,13 @@ class ModelList(TypedDict):
     refused: list[RefusedVersion]
 
 
+class EngineSpec(TypedDict):
+    """What runs the model's graph."""
+
+    name: Annotated[str, Field(description="onnxruntime, openvino or tensorflow")]
+    precision: Annotated[str, Field(description="what it multiplies in: float32 or bfloat16")]
+
+
 class ModelDetail(ModelSummary):
     """Everything that is known about one version."""
 
@@ -168,6 +175,7 @@ class ModelDetail(ModelSummary):
     created: datetime
     classes: list[str]
     input: InputSpec
+    engine: EngineSpec
     metrics: Metrics
     experiment: dict[str, JsonValue]
     provenance: Provenance

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.engines import EngineName
+from service.engines import EngineName, Precision, choose
 
 ROOT = Path(__file__).resolve().parent.parent
 MEBIBYTE = 1024 * 1024
@@ -36,11 +36,19 @@ class Settings(BaseSettings):
     )
 
     # What runs the graphs.
-    engine: EngineName = Field("auto", description="auto takes the fastest that is installed")
+    engine: EngineName = Field(
+        "auto", description="auto is OpenVINO where it is installed, else ONNX Runtime"
+    )
+    precision: Literal["auto"] | Precision = Field(
+        "auto",
+        description="what OpenVINO multiplies in: auto is bfloat16 where the processor has tiles for it (AMX) and the "
+        "model's manifest says that its answers stay the same; float32 forces float32",
+    )
     engine_threads: int = Field(
         1,
         ge=1,
-        description="threads of one run; nets this small lose more to hand-over than a second thread gains",
+        description="threads of one run, divided among the workers; "
+        "nets this small lose more to hand-over than a second thread gains",
     )
 
     # The batcher, for each model.
@@ -101,3 +109,14 @@ class Settings(BaseSettings):
     cors_origins: list[str] = Field(
         [], description='JSON list of origins whose pages may call this, ["*"] for all; off unless asked for'
     )
+
+    @field_validator("engine")
+    @classmethod
+    def _is_installed(cls, engine: EngineName) -> EngineName:
+        choose(engine)
+        return engine
+
+    @property
+    def threads_of_worker(self) -> int:
+        """This process's share of `engine_threads`, at least one."""
+        return max(1, self.engine_threads // self.workers)

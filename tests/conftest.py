@@ -31,7 +31,8 @@ def artifacts(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def serving(artifacts: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a running service, without a network between them."""
-    app = create_app(Settings(artifacts=artifacts, **settings))
+    # What runs without the extras; test_engines has the others.
+    app = create_app(Settings(artifacts=artifacts, **{"engine": "onnxruntime", **settings}))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:

@@ -15,8 +15,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
 
 from service.manifest import (
     HISTORY,
@@ -27,27 +25,22 @@ from service.manifest import (
     WEIGHT_STATISTICS,
     InputSpec,
     Manifest,
-    Parity,
     Provenance,
     Reading,
     file_entry,
 )
 from training import evaluate
-from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
+from training.datasets import DATASETS, Arrays, Dataset, training_split
 from training.fit import Run, in_float32
 from training.graphs import serving_model, softmax, write_graphs
+from training.parity import bfloat16_answers, compare, in_shorter_floats, run_graph
 from training.statistics import layer_table, weight_statistics
 
-CLEAR_MARGIN = 1e-4  # below it two classes are as good as equal, and rounding decides between them
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
 _BATCH = 500
 _LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
 
 Step = Callable[[str], None]  # told what is being done now
-
-
-class ParityError(Exception):
-    """The exported graph does not answer as the Keras model does: it is not published."""
 
 
 def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: Step = lambda _: None) -> Path:
@@ -82,6 +75,8 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     step("reading the test set with the exported graph")
     served = run_graph(folder / MODEL, images)
     parity = compare(softmax(logits / temperature), served)
+    step("reading the test set in bfloat16")
+    shorter = bfloat16_answers(folder / MODEL, images)
     np.save(folder / TEST_PROBABILITIES, served)
     (folder / HISTORY).write_text(json.dumps({"epochs": run.history}, indent=1) + "\n")
     (folder / WEIGHT_STATISTICS).write_text(json.dumps({"layers": weight_statistics(model)}) + "\n")
@@ -111,6 +106,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         trainable_parameters=sum(layer.trainable for layer in layers),
         metrics=figures,
         parity=parity,
+        bfloat16=None if shorter is None else in_shorter_floats(served, shorter, labels),
         experiment=json.loads(json.dumps(run.experiment.record())),
         provenance=_provenance(run, dataset, command),
     )
@@ -138,27 +134,6 @@ def _readings(run: Run, arrays: Arrays) -> list[Reading]:
         )
     run.model.set_weights(final)
     return readings
-
-
-def run_graph(path: Path, images: Images) -> NDArray[np.float32]:
-    """Probabilities [N,classes] of an exported graph, by ONNX Runtime."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    batches = [session.run(None, {"image": images[k : k + _BATCH]})[0] for k in range(0, len(images), _BATCH)]
-    return np.concatenate(batches)
-
-
-def compare(keras_probabilities: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
-    """How far two [N,classes] are apart. Raises ParityError if a label differs where Keras had no doubt."""
-    top = np.sort(keras_probabilities, axis=1)[:, ::-1]
-    changed = keras_probabilities.argmax(axis=1) != served.argmax(axis=1)
-    clear = changed & (top[:, 0] - top[:, 1] >= CLEAR_MARGIN)
-    difference = float(np.abs(keras_probabilities - served).max())
-    if clear.any():
-        raise ParityError(
-            f"the exported graph names {clear.sum()} images otherwise than Keras "
-            f"(first: test image {int(clear.argmax())}; largest difference {difference:.2g})"
-        )
-    return Parity(largest_difference=difference, labels_changed=int(changed.sum()), labels_changed_clear=0)
 
 
 def _provenance(run: Run, dataset: Dataset, command: str) -> Provenance:

@@ -17,8 +17,9 @@ from rich.progress import (
 
 from training.datasets import DATASETS
 from training.experiments import EXPERIMENTS, Experiment
-from training.export import ParityError, publish
+from training.export import publish
 from training.fit import CheckpointError, Run, build, epochs_kept, fit, load_checkpoint
+from training.parity import ParityError
 from training.preprocess import load
 from training.test_set import publish_test_set
 

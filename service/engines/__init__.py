@@ -1,16 +1,33 @@
 """Engines: what runs a graph. One interface, one small class each, imported only when it is chosen."""
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-EngineName = Literal["auto", "onnxruntime"]
+EngineName = Literal["auto", "onnxruntime", "openvino", "tensorflow"]
+Precision = Literal["float32", "bfloat16"]
+
+_EXTRAS = {"openvino": "openvino", "tensorflow": "training"}  # of pyproject.toml
+
+
+class EngineMissingError(ValueError):
+    """The engine that was asked for is not installed; the text says how to install it."""
 
 
 class Engine(Protocol):
     """One loaded graph. `run` may be called from several threads and releases the GIL while it computes."""
+
+    @property
+    def name(self) -> str:
+        """Such as "onnxruntime"."""
+
+    @property
+    def precision(self) -> Precision:
+        """What it multiplies in."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -20,10 +37,55 @@ class Engine(Protocol):
         """uint8 [N,H,W,C] → each output, float32 [N,…], in the order of `outputs`."""
 
 
-def open_graph(graph: Path, name: EngineName, *, threads: int) -> Engine:
-    """Loads an ONNX file with the engine of this name. Raises what the engine does for a graph it cannot read."""
-    match name:
-        case "auto" | "onnxruntime":
-            from service.engines.onnxruntime import OnnxRuntime  # noqa: PLC0415 — only the one in use
+def choose(name: EngineName) -> Literal["onnxruntime", "openvino", "tensorflow"]:
+    """The engine that is meant; auto is OpenVINO where it is installed. Imports none.
+
+    Raises EngineMissingError for one that is asked for by name and is not installed.
+    """
+    if name == "auto":
+        return "openvino" if find_spec("openvino") else "onnxruntime"
+    if find_spec(name) is None:
+        raise EngineMissingError(
+            f"the engine {name} is not installed: `uv sync --extra {_EXTRAS.get(name, name)}` installs it, "
+            "and CONVSCOPE_ENGINE=onnxruntime does without"
+        )
+    return name
+
+
+def choose_precision(asked: Literal["auto"] | Precision, *, faithful: bool) -> Precision:
+    """auto is bfloat16 on processors with tiles for it (AMX), for a model whose answers it leaves as they are.
+
+    AVX-512's own bfloat16 instructions are no reason: with them OpenVINO was measured slower than in float32.
+    """
+    if asked != "auto":
+        return asked
+    return "bfloat16" if faithful and _has_tiles() else "float32"
+
+
+@cache
+def _has_tiles() -> bool:
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
+
+
+def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precision = "float32") -> Engine:
+    """Loads a version folder's graph with the engine of this name; TensorFlow takes the Keras file beside it.
+
+    Only OpenVINO multiplies in bfloat16, the others stay with float32. Raises EngineMissingError,
+    FileNotFoundError, and what the engine does for a graph it cannot read.
+    """
+    match choose(name):
+        case "openvino":
+            from service.engines.openvino import OpenVino  # noqa: PLC0415 — only the one in use
+
+            return OpenVino(graph, threads=threads, precision=precision)
+        case "tensorflow":
+            from service.engines.tensorflow import TensorFlow  # noqa: PLC0415
+
+            return TensorFlow(graph, threads=threads)
+        case "onnxruntime":
+            from service.engines.onnxruntime import OnnxRuntime  # noqa: PLC0415
 
             return OnnxRuntime(graph, threads=threads)

@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from service.engines import Precision
 from service.manifest import IMAGE_INPUT
 
 ERRORS_ONLY = 3  # severity, of ONNX Runtime's own log
@@ -13,6 +14,9 @@ ERRORS_ONLY = 3  # severity, of ONNX Runtime's own log
 
 class OnnxRuntime:
     """One ONNX graph with one uint8 input [N,H,W,C] named `image`."""
+
+    name = "onnxruntime"
+    precision: Precision = "float32"
 
     def __init__(self, graph: Path, *, threads: int = 1) -> None:
         options = ort.SessionOptions()

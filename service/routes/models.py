@@ -44,6 +44,7 @@ async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
         "created": manifest.created,
         "classes": manifest.classes,
         "input": manifest.input,
+        "engine": {"name": model.engine.name, "precision": model.engine.precision},
         "metrics": manifest.metrics,
         "experiment": manifest.experiment,
         "provenance": manifest.provenance,

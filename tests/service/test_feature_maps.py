@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.aside import Aside
+from service.engines import Precision
 from service.errors import DeadlinePassed, InvalidParameter, QueueFull
 from service.feature_maps import REMEMBERED, FeatureMaps, parse_channels, statistics
 from service.manifest import Layer, Manifest
@@ -22,6 +23,8 @@ LAYER = Layer(name="c", type="Conv2D", shape=[2, 2, 8], parameters=0, trainable=
 class CountingEngine:
     """Gives each image back as the output `pixels`, and counts its runs."""
 
+    name = "counting"
+    precision: Precision = "float32"
     outputs = ("pixels",)
 
     def __init__(self) -> None:

@@ -16,10 +16,11 @@ from service.manifest import (
     Manifest,
     sha256_of,
 )
-from training import datasets, export
+from training import datasets, export, parity
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
 from training.fit import Run, fit
+from training.parity import ParityError, run_graph
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
@@ -65,7 +66,7 @@ def test_manifest_lists_every_file_with_its_checksum(published: tuple[Path, Run,
 
 def test_served_graph_answers_as_the_saved_keras_model(published: tuple[Path, Run, Arrays]) -> None:
     path, _, arrays = published
-    served = export.run_graph(path / MODEL, arrays.test_images)
+    served = run_graph(path / MODEL, arrays.test_images)
     model = keras.models.load_model(path / KERAS_MODEL)
     assert np.abs(served - model.predict(arrays.test_images, verbose=0)).max() < 1e-5
     assert np.array_equal(np.load(path / TEST_PROBABILITIES), served)
@@ -85,22 +86,14 @@ def test_feature_graph_has_every_layer_by_name_over_the_same_weights(
     assert weights < 4 * manifest.parameters * 1.1  # each tensor once, though two graphs use it
 
 
-def test_graph_that_answers_otherwise_than_keras_is_refused() -> None:
-    keras_says = np.array([[0.6, 0.4], [0.50001, 0.49999]], np.float32)
-    with pytest.raises(export.ParityError, match="first: test image 0"):
-        export.compare(keras_says, keras_says[:, ::-1])
-    parity = export.compare(keras_says, np.array([[0.6, 0.4], [0.49999, 0.50001]], np.float32))
-    assert (parity.labels_changed, parity.labels_changed_clear) == (1, 0)
-
-
 def test_what_cannot_be_exported_leaves_no_version(
     published: tuple[Path, Run, Arrays], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         export, "run_graph", lambda _path, images: np.full((len(images), 10), 0.1, np.float32)[:, ::-1]
     )
-    monkeypatch.setattr(export, "CLEAR_MARGIN", 0.0)
+    monkeypatch.setattr(parity, "CLEAR_MARGIN", 0.0)
     monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 50)
-    with pytest.raises(export.ParityError):
+    with pytest.raises(ParityError):
         export.publish(published[1], published[2], tmp_path, command="")
     assert list((tmp_path / "models" / "short").iterdir()) == []

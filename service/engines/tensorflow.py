@@ -1,0 +1,46 @@
+"""TensorFlow: runs the Keras model itself, for comparison with what was exported. The only import of it here."""
+
+import errno
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from service.engines import Precision
+from service.manifest import KERAS_MODEL, PROBABILITIES
+
+
+class TensorFlow:
+    """The Keras model beside an ONNX graph: uint8 [N,H,W,C] → probabilities."""
+
+    name = "tensorflow"
+    precision: Precision = "float32"
+    outputs = (PROBABILITIES,)
+
+    def __init__(self, graph: Path, *, threads: int = 1) -> None:
+        file = graph.with_name(KERAS_MODEL)
+        if not file.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
+        _limit_threads(threads)
+        model = keras.saving.load_model(file, compile=False)
+        # One trace for every batch size; Model.predict would build a data pipeline for each call.
+        self._call = tf.function(
+            lambda images: model(images, training=False),
+            input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],
+        )
+
+    def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        answer: NDArray[np.float32] = self._call(images).numpy()
+        return [answer]
+
+
+def _limit_threads(threads: int) -> None:
+    """For the whole process, so the first model's number holds: TensorFlow fixes it when it begins."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # it has begun
+        return

@@ -1,0 +1,143 @@
+"""Every engine gives the exported model's answers: the whole test set of every shipped model."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+import service.engines
+from service.engines import Engine, EngineName, Precision, choose, choose_precision, open_graph
+from service.manifest import MODEL, PROBABILITIES, TEST_PROBABILITIES, Manifest, ReducedPrecision
+from service.settings import Settings
+from tests.conftest import serving
+from tests.service.shipped import MODELS, latest, linked, manifest, test_set
+from tests.service.stripes import write_model
+
+INSTALLED: list[EngineName] = ["onnxruntime", "openvino", "tensorflow"]
+ROWS = 64  # of one run, as the service's default
+ENGINES: list[tuple[EngineName, Precision]] = [
+    ("onnxruntime", "float32"),
+    ("openvino", "float32"),
+    ("openvino", "bfloat16"),
+    ("tensorflow", "float32"),
+]
+
+
+@pytest.fixture(scope="module")
+def images() -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    return {dataset: test_set(dataset) for dataset in ("mnist", "cifar10")}
+
+
+def opened(name: str, engine: EngineName, precision: Precision = "float32", threads: int = 1) -> Engine:
+    return open_graph(latest(name) / MODEL, engine, threads=threads, precision=precision)
+
+
+def probabilities(engine: Engine, images: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.float32]:
+    """Of every image, over both cores: an engine may be run from several threads."""
+    output = engine.outputs.index(PROBABILITIES)
+    parts = [images[at : at + rows] for at in range(0, len(images), rows)]
+    with ThreadPoolExecutor(2) as threads:
+        return np.concatenate(list(threads.map(lambda part: engine.run(part)[output], parts)))
+
+
+@pytest.mark.parametrize(("engine", "precision"), ENGINES)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_whole_test_set_gets_the_exported_models_labels(
+    name: str, engine: EngineName, precision: Precision, images: dict[str, Any]
+) -> None:
+    shipped = Manifest.model_validate(manifest(name))
+    pictures, labels = images[shipped.dataset]
+    exported = np.load(latest(name) / TEST_PROBABILITIES)
+    answers = probabilities(opened(name, engine, precision), pictures)
+    assert answers.dtype == np.float32
+    change = compared(exported, answers, labels)
+    if precision == "float32":
+        assert change.faithful
+        assert np.abs(answers - exported).max() < 1e-3
+    else:  # used only where the manifest says that it is faithful: so that has to be true
+        assert shipped.bfloat16 is not None
+        assert change.faithful == shipped.bfloat16.faithful
+
+
+def compared(
+    exported: NDArray[np.float32], answers: NDArray[np.float32], labels: NDArray[np.uint8]
+) -> ReducedPrecision:
+    before, after = exported.argmax(1), answers.argmax(1)
+    return ReducedPrecision(
+        images=len(labels),
+        labels_changed=int((before != after).sum()),
+        correct_changed=int((after == labels).sum()) - int((before == labels).sum()),
+    )
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_every_batch_size_answers_each_image_as_it_does_alone(engine: EngineName) -> None:
+    pictures, _ = test_set("mnist")
+    opened_engine = opened("mnist-8-filters", engine)
+    alone = probabilities(opened_engine, pictures[:67], rows=1)
+    for rows in (2, 7, 8, 9, 17, 33, 64, 67):
+        assert probabilities(opened_engine, pictures[:67], rows) == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_answers_outlive_the_next_run(engine: EngineName) -> None:
+    pictures, _ = test_set("mnist")
+    opened_engine = opened("mnist-8-filters", engine)
+    first = opened_engine.run(pictures[:4])[0]
+    kept = first.copy()
+    opened_engine.run(pictures[4:8])
+    assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+async def test_the_service_runs_on_the_engine_that_is_set(engine: EngineName, tmp_path: Path) -> None:
+    async with serving(linked(tmp_path, "mnist-8-filters"), engine=engine) as client:
+        detail = (await client.get("/models/mnist-8-filters")).json()
+        assert detail["engine"] == {"name": engine, "precision": "float32"}
+        sample = (await client.get("/samples/mnist/0")).content
+        answer = await client.post("/predict/mnist-8-filters", content=sample)
+        assert answer.json()["label"] == "7"
+
+
+def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("auto") == "openvino"
+    monkeypatch.setattr(service.engines, "find_spec", lambda name: None)
+    assert choose("auto") == "onnxruntime"
+
+
+def test_an_engine_that_is_not_installed_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.engines, "find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match=r"openvino is not installed: `uv sync --extra openvino`"):
+        Settings(engine="openvino")
+
+
+def test_bfloat16_is_chosen_for_a_faithful_model_on_a_processor_with_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for tiles, faithful in itertools.product((True, False), repeat=2):
+        monkeypatch.setattr(service.engines, "_has_tiles", lambda tiles=tiles: tiles)
+        expected = "bfloat16" if tiles and faithful else "float32"
+        assert choose_precision("auto", faithful=faithful) == expected
+        assert choose_precision("float32", faithful=faithful) == "float32"
+        assert choose_precision("bfloat16", faithful=faithful) == "bfloat16"
+
+
+def test_threads_are_divided_among_the_workers() -> None:
+    assert Settings(engine_threads=4, workers=2).threads_of_worker == 2
+    assert Settings(engine_threads=1, workers=2).threads_of_worker == 1
+
+
+async def test_a_model_without_the_engines_file_is_refused_and_the_others_are_served(tmp_path: Path) -> None:
+    write_model(tmp_path, "stripes")  # has no Keras file
+    (tmp_path / "models" / "mnist-8-filters").symlink_to(latest("mnist-8-filters").parent)
+    async with serving(tmp_path, engine="tensorflow") as client:
+        listed = (await client.get("/models")).json()
+    assert [model["name"] for model in listed["models"]] == ["mnist-8-filters"]
+    assert [(one["name"], one["reason"]) for one in listed["refused"]] == [
+        ("stripes", "model.keras is missing, which the engine needs")
+    ]

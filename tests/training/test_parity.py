@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from training import parity
+from training.parity import ParityError
+
+
+def test_graph_that_answers_otherwise_than_keras_is_refused() -> None:
+    keras_says = np.array([[0.6, 0.4], [0.50001, 0.49999]], np.float32)
+    with pytest.raises(ParityError, match="first: test image 0"):
+        parity.compare(keras_says, keras_says[:, ::-1])
+    answer = parity.compare(keras_says, np.array([[0.6, 0.4], [0.49999, 0.50001]], np.float32))
+    assert (answer.labels_changed, answer.labels_changed_clear) == (1, 0)
+
+
+def test_shorter_floats_are_faithful_up_to_a_label_in_a_thousand_and_half_a_right_answer() -> None:
+    labels = np.zeros(2000, np.uint8)
+    full = np.tile(np.array([0.6, 0.4], np.float32), (2000, 1))
+    full[1:3] = [0.4, 0.6]  # two wrong answers
+    one_lost = full.copy()
+    one_lost[0] = [0.4, 0.6]
+    answer = parity.in_shorter_floats(full, one_lost, labels)
+    assert (answer.labels_changed, answer.correct_changed, answer.faithful) == (1, -1, True)
+    one_more_for_one = one_lost.copy()
+    one_more_for_one[1] = [0.6, 0.4]
+    answer = parity.in_shorter_floats(full, one_more_for_one, labels)
+    assert (answer.labels_changed, answer.correct_changed, answer.faithful) == (2, 0, True)
+    two_lost = one_lost.copy()
+    two_lost[3] = [0.4, 0.6]
+    assert not parity.in_shorter_floats(full, two_lost, labels).faithful
+    three_changed = one_more_for_one.copy()
+    three_changed[3] = [0.4, 0.6]
+    assert not parity.in_shorter_floats(full, three_changed, labels).faithful
