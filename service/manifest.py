@@ -87,6 +87,19 @@ class Parity(_Frozen):
     labels_changed_clear: int = Field(ge=0, description="of those, with a Keras margin of 1e-4 or more")
 
 
+class ReducedPrecision(_Frozen):
+    """What the graph's answers to the whole test set become in a shorter float."""
+
+    images: int = Field(gt=0)
+    labels_changed: int = Field(ge=0, description="images whose label differs from the float32 graph's")
+    correct_changed: int = Field(description="right answers gained (or, negative, lost)")
+
+    @property
+    def faithful(self) -> bool:
+        """At most one label in a thousand changes, and the accuracy by at most 0.05 points."""
+        return 1000 * self.labels_changed <= self.images and 2000 * abs(self.correct_changed) <= self.images
+
+
 class Metrics(_Frozen):
     """Of the served graph on the whole test set: single forward pass, final epoch, touched once."""
 
@@ -139,6 +152,7 @@ class Manifest(_Frozen):
     trainable_parameters: int = Field(ge=0)
     metrics: Metrics
     parity: Parity
+    bfloat16: ReducedPrecision | None = Field(None, description="null where it was not measured")
     experiment: dict[str, JsonValue]
     provenance: Provenance
 
