@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
+OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
 
 
 class ProblemBody(BaseModel):
@@ -27,6 +28,12 @@ class ProblemBody(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(examples=["there is no model 'mnits'; there are mnist, cifar10, …"])
     instance: str | None = Field(None, description="the path that was asked for")
+
+
+class ErrorBody(BaseModel):
+    """An error as the Open Inference Protocol has it."""
+
+    error: str
 
 
 class Problem(Exception):  # noqa: N818 — RFC 9457's own word
@@ -176,9 +183,18 @@ def problem_types() -> dict[str, type[Problem]]:
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
-    """Any problem as its answer: `application/problem+json`."""
+    """Any problem as its answer: `application/problem+json`, or what the path's protocol has instead."""
+    if f"{request.scope['path']}/".startswith(f"{OPEN_INFERENCE}/"):
+        error = ErrorBody(error=problem.detail).model_dump_json()
+        return Response(error, open_inference_status(problem.status), problem.headers, "application/json")
     content = problem.body(instance=request.url.path).model_dump_json(exclude_none=True)
     return Response(content, problem.status, problem.headers, PROBLEM_JSON)
+
+
+def open_inference_status(status: int) -> int:
+    """That protocol tells clients' mistakes apart no further than 400, but for what is not there or too long."""
+    mistakes = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
+    return HTTPStatus.BAD_REQUEST if status in mistakes else status
 
 
 def add_error_handlers(app: FastAPI) -> None:

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from service.errors import PROBLEM_JSON, Problem, ProblemBody
+from service.errors import PROBLEM_JSON, ErrorBody, Problem, ProblemBody, open_inference_status
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
 BINARY = {"type": "string", "format": "binary"}
@@ -22,6 +22,10 @@ TAGS = [
         "description": "Training, weights, confusions and calibration, as numbers and as figures.",
     },
     {"name": "samples", "description": "The test images."},
+    {
+        "name": "open inference protocol",
+        "description": "Version 2, as KServe, Triton, OpenVINO Model Server and MLServer speak it.",
+    },
     {"name": "operations", "description": "Probes and counters."},
     {"name": "documentation", "description": "Pages for people."},
 ]
@@ -67,6 +71,23 @@ def problems(*kinds: type[Problem]) -> Responses:
         response["content"][PROBLEM_JSON]["examples"][kind.slug] = {
             "summary": kind.title,
             "value": kind(text).body().model_dump(exclude_none=True),
+        }
+    return responses
+
+
+def open_inference_errors(*kinds: type[Problem]) -> Responses:
+    """Documents the same problems in the form of the Open Inference Protocol."""
+    responses: Responses = {}
+    for kind in kinds:
+        response = responses.setdefault(
+            open_inference_status(kind.status),
+            {"model": ErrorBody, "description": "", "content": {"application/json": {"examples": {}}}},
+        )
+        response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
+        text = " ".join((kind.__doc__ or "").split())
+        response["content"]["application/json"]["examples"][kind.slug] = {
+            "summary": kind.title,
+            "value": {"error": text},
         }
     return responses
 

@@ -29,7 +29,7 @@ async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
     """The request's one image. Raises NotAnImage, TooManyBytes, InvalidParameter."""
     content_type = _content_type(request)
     boundary = _boundary(content_type)
-    body = await _read(request, max_bytes)
+    body = await read_body(request, max_bytes)
     uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
     if len(uploads) > 1:
         raise InvalidParameter(f"the form has {len(uploads)} files in '{field}'; one is expected here")
@@ -41,7 +41,7 @@ async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
 async def read_many(request: Request, *, field: str, max_bytes: int, max_files: int) -> list[Upload]:
     """The files of a form's field, in order; a raw image counts as one. Raises as read_one does."""
     boundary = _boundary(_content_type(request))
-    body = await _read(request, max_bytes)
+    body = await read_body(request, max_bytes)
     if not body:
         raise InvalidParameter(f"the body is empty; send a multipart/form-data form with files in '{field}'")
     uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
@@ -74,8 +74,9 @@ def _boundary(content_type: bytes) -> bytes | None:
     return bytes(match[1] or match[2])
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
-    """The whole body; refuses by Content-Length before a byte is read, and else as soon as it is too long."""
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The whole body. Raises TooManyBytes: by Content-Length before a byte is read, else as soon as it is
+    too long."""
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
             raise _too_many_bytes(f"the body has {int(value):,} bytes", max_bytes)

@@ -14,6 +14,16 @@ from starlette.types import Receive, Scope, Send
 Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
 
+class PathRoute(APIRoute):
+    """Calls `endpoint(request, **parameters of the path)` and sends the Response that it gives."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in (self.methods or ()):
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+        response: Response = await self.endpoint(Request(scope, receive, send), **scope["path_params"])
+        await response(scope, receive, send)
+
+
 class DirectRoute(APIRoute):
     """Calls `endpoint(request, model, query)` and sends the Response that it gives.
 

@@ -93,6 +93,8 @@ async def test_both_forms_of_a_body_are_documented(document: dict[str, Any], pat
 
 async def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> None:
     for operation in operations(document):
+        if "open inference protocol" in operation["tags"]:
+            continue
         for status, response in operation["responses"].items():
             if int(status) >= 400:
                 content = response["content"]
@@ -101,6 +103,20 @@ async def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> 
                 for example in content["application/problem+json"]["examples"].values():
                     assert example["value"]["status"] == int(status)
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+async def test_errors_of_the_open_inference_protocol_are_documented_in_its_own_form(
+    document: dict[str, Any],
+) -> None:
+    own = [one for one in operations(document) if "open inference protocol" in one["tags"]]
+    assert {"v2_infer", "v2_infer_version"} <= {one["operationId"] for one in own}
+    for operation in own:
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert int(status) in (400, 404, 413, 503, 504)
+                content = response["content"]["application/json"]
+                assert content["schema"]["$ref"].endswith("/ErrorBody")
+                assert all(set(one["value"]) == {"error"} for one in content["examples"].values())
 
 
 async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:

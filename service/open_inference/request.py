@@ -1,0 +1,180 @@
+"""A request's body → images, and what is wanted of them."""
+
+import zlib
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
+
+from service.errors import InvalidParameter, TooManyBytes
+from service.manifest import IMAGE_INPUT, InputSpec
+from service.open_inference import tensors
+from service.open_inference.tensors import Images, shown
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+RATIO = 100  # an inflated body may be so many times as long, and SLACK: pictures and numbers are
+SLACK = 1 << 20  # bytes
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+Object = dict[str, Any]
+
+
+class Asked(NamedTuple):
+    """An output that the request names."""
+
+    name: str
+    binary: bool
+    classification: int | None
+    """k: the k likeliest classes as strings"""
+
+
+class InferRequest(NamedTuple):
+    """One request, checked against the model's input. `outputs` is empty when it names none."""
+
+    id: str | None
+    images: Images
+    outputs: list[Asked]
+    binary: bool
+    """of outputs that do not say for themselves"""
+
+
+class Bounds(NamedTuple):
+    """What a request may be."""
+
+    json_bytes: int
+    """every number of them becomes an object on the way"""
+    files: int
+    """encoded images"""
+
+
+def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Undoes a Content-Encoding. Raises InvalidParameter, TooManyBytes."""
+    window = _WINDOWS.get(encoding)
+    if window is None:
+        raise InvalidParameter(f"Content-Encoding is {shown(encoding)}; gzip, deflate or none is expected")
+    limit = min(max_bytes, RATIO * len(body) + SLACK)
+    inflater = zlib.decompressobj(window)
+    try:
+        inflated = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidParameter(f"the body is no {encoding}: {error}") from None
+    if len(inflated) > limit:
+        raise TooManyBytes(f"the {len(body):,} bytes of {encoding} inflate to more than {limit:,}")
+    if not inflater.eof or inflater.unused_data:
+        found = "bytes are left over after it" if inflater.eof else "it is cut off"
+        raise InvalidParameter(f"the body is not one whole {encoding} stream: {found}")
+    return inflated
+
+
+def header_length(value: str | None, size: int) -> int | None:
+    """The JSON's length of a body of `size` bytes, None when all of it is JSON. Raises InvalidParameter."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= size):
+        raise InvalidParameter(
+            f"{LENGTH_HEADER} is {shown(value)}; it is the length of the JSON, from 0 to the body's {size}"
+        )
+    return int(value)
+
+
+def parse(body: bytes, json_length: int | None, spec: InputSpec, bounds: Bounds) -> InferRequest:
+    """Raises InvalidParameter, which says what was expected and what came, or TooManyBytes."""
+    whole = memoryview(body)
+    if json_length == 0:
+        return InferRequest(None, tensors.from_raw(whole, spec), [], binary=True)
+    head = _object(_json(whole[:json_length], bounds.json_bytes), "the body")
+    parameters = _parameters(head, "the request")
+    binary = _bool(parameters, "binary_data_output", default=False)
+    found = head.get("id")
+    if found is not None and not isinstance(found, str):
+        raise InvalidParameter(f"id must be a string, not {shown(found)}")
+    tail = None if json_length is None else whole[json_length:]
+    return InferRequest(found, _images(head, tail, spec, bounds.files), _outputs(head, binary), binary)
+
+
+def _json(text: memoryview, max_bytes: int) -> object:
+    if len(text) > max_bytes:
+        raise TooManyBytes(
+            f"the JSON has {len(text):,} bytes; the limit is {max_bytes:,}. Binary tensors may be longer"
+        )
+    try:
+        return from_json(bytes(text), allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidParameter(f"the request is no JSON: {error}") from None
+
+
+def _images(head: Object, tail: memoryview | None, spec: InputSpec, max_files: int) -> Images:
+    inputs = _list(head, "inputs")
+    if len(inputs) != 1:
+        raise InvalidParameter(f"one input is expected, {IMAGE_INPUT}; inputs has {len(inputs)}")
+    tensor = _object(inputs[0], "an input")
+    if tensor.get("name") != IMAGE_INPUT:
+        raise InvalidParameter(f"the input is {IMAGE_INPUT!r}, not {shown(tensor.get('name'))}")
+    form = tensors.check_form(tensor.get("datatype"), tensor.get("shape"), spec, max_files)
+    size = _parameters(tensor, IMAGE_INPUT).get("binary_data_size")
+    data = tensor.get("data")
+    if (data is None) == (size is None):
+        raise InvalidParameter(
+            f"{IMAGE_INPUT}: exactly one of data and parameters.binary_data_size is expected"
+        )
+    if size is None:
+        if tail:
+            raise InvalidParameter(f"{len(tail)} bytes are left over after the JSON and no tensor is binary")
+        return tensors.from_json(data, form)
+    if tail is None:
+        raise InvalidParameter(f"{IMAGE_INPUT}: binary_data_size needs the header {LENGTH_HEADER}")
+    if type(size) is not int or size != len(tail):
+        raise InvalidParameter(
+            f"{IMAGE_INPUT}: binary_data_size is {shown(size)}, {len(tail)} bytes follow the JSON"
+        )
+    return tensors.from_bytes(tail, form)
+
+
+def _outputs(head: Object, binary: bool) -> list[Asked]:
+    outputs = [] if head.get("outputs") is None else _list(head, "outputs")
+    asked = [_asked(_object(output, "an output"), binary) for output in outputs]
+    if len({one.name for one in asked}) != len(asked):
+        raise InvalidParameter("outputs names one of them twice")
+    return asked
+
+
+def _asked(output: Object, binary: bool) -> Asked:
+    name = output.get("name")
+    if not isinstance(name, str):
+        raise InvalidParameter(f"the name of an output must be a string, not {shown(name)}")
+    parameters = _parameters(output, shown(name))
+    count = parameters.get("classification")
+    if count is not None and (type(count) is not int or count < 1):
+        raise InvalidParameter(f"{shown(name)}: classification is a number of classes, not {shown(count)}")
+    return Asked(name, _bool(parameters, "binary_data", default=binary), count)
+
+
+def _object(value: object, what: str) -> Object:
+    if not isinstance(value, dict):
+        raise InvalidParameter(f"{what} must be a JSON object, not {shown(value)}")
+    return value
+
+
+def _list(head: Object, name: str) -> list[Any]:
+    value = head.get(name)
+    if not isinstance(value, list):
+        raise InvalidParameter(f"{name} must be a list, not {shown(value)}")
+    return value
+
+
+def _parameters(owner: Object, what: str) -> Object:
+    """A flat map; parameters that mean nothing here are passed over, as the protocol has it."""
+    found = owner.get("parameters")
+    parameters = {} if found is None else _object(found, f"parameters of {what}")
+    for name, one in parameters.items():
+        if not isinstance(one, str | int | float):
+            raise InvalidParameter(
+                f"parameter {shown(name)} of {what} must be a string, number or boolean, not {shown(one)}"
+            )
+    return parameters
+
+
+def _bool(parameters: Object, name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidParameter(f"{name} must be true or false, not {shown(value)}")
+    return value

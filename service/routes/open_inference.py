@@ -1,0 +1,252 @@
+"""/v2/…: the Open Inference Protocol (REST), with binary tensors and classification."""
+
+import asyncio
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Path, Request, Response
+from numpy.typing import NDArray
+from pydantic_core import to_json
+
+from service.dependencies import ModelName, Service, deadline_of, service_of, still_connected
+from service.errors import (
+    DeadlinePassed,
+    InvalidParameter,
+    NotReady,
+    QueueFull,
+    TooManyBytes,
+    TooManyPixels,
+    UnknownModel,
+    UnknownVersion,
+)
+from service.images import Prepared, PrepareOptions
+from service.manifest import IMAGE_INPUT, PROBABILITIES
+from service.model import Model
+from service.open_inference.outputs import LABEL, Floats, choose, layer_shapes, make
+from service.open_inference.request import LENGTH_HEADER, Bounds, InferRequest, header_length, inflate, parse
+from service.open_inference.response import render
+from service.open_inference.schemas import (
+    InferAnswer,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    Ready,
+    ServerMetadata,
+)
+from service.openapi import example, open_inference_errors
+from service.routes import open_inference_examples as examples
+from service.routes.direct import PathRoute
+from service.uploads import read_body
+
+EXTENSIONS = ["binary_tensor_data", "classification"]
+PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX file
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+_LENGTH_HEADER = LENGTH_HEADER.lower().encode()
+
+VersionName = Annotated[str, Path(description="a version of the model", examples=["1"])]
+ANSWERS = examples.answers(LENGTH_HEADER) | open_inference_errors(
+    InvalidParameter, UnknownModel, UnknownVersion, TooManyBytes, TooManyPixels, QueueFull, NotReady,
+    DeadlinePassed,
+)  # fmt: skip
+NOT_THERE = open_inference_errors(UnknownModel, UnknownVersion)
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=PathRoute)
+
+
+@router.post(
+    "/models/{model}/infer",
+    operation_id="v2_infer",
+    response_model=InferAnswer,
+    responses=ANSWERS,
+    openapi_extra=examples.bodies(LENGTH_HEADER),
+)
+async def infer(request: Request, model: ModelName) -> Response:
+    """Images as a tensor in, probabilities and labels out; any layer's feature map by its name.
+
+    The input `image` is UINT8 [-1,H,W,C], the same as FP32 from 0 to 1, or BYTES [-1]: encoded images, which
+    are prepared as POST /predict does (base64 when they stand in JSON).
+    """
+    return await _infer(request, _find(request, model))
+
+
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    operation_id="v2_infer_version",
+    response_model=InferAnswer,
+    responses=ANSWERS,
+    openapi_extra=examples.bodies(LENGTH_HEADER),
+)
+async def infer_version(request: Request, model: ModelName, version: VersionName) -> Response:
+    """The same of one version of the model."""
+    return await _infer(request, _find(request, model, version))
+
+
+@router.get("", operation_id="v2_server", response_model=ServerMetadata, responses=example(examples.SERVER))
+async def server(request: Request) -> Response:
+    """What answers here, and the protocol's extensions it has."""
+    app = request.scope["app"]
+    body: ServerMetadata = {"name": "convscope", "version": app.version, "extensions": EXTENSIONS}
+    return _json(body)
+
+
+@router.get("/health/live", operation_id="v2_live", response_model=Live, responses=example({"live": True}))
+async def live(request: Request) -> Response:
+    """The process answers."""
+    return _json(Live(live=True))
+
+
+@router.get(
+    "/health/ready",
+    operation_id="v2_ready",
+    response_model=Ready,
+    responses=example({"ready": True}) | open_inference_errors(NotReady),
+)
+async def ready(request: Request) -> Response:
+    """There are models to answer with."""
+    if not service_of(request).store.snapshot.versions:
+        raise NotReady("no model is served; GET /models says what was refused and why")
+    return _json(Ready(ready=True))
+
+
+@router.get(
+    "/models/{model}",
+    operation_id="v2_model",
+    response_model=ModelMetadata,
+    responses=example(examples.MODEL) | NOT_THERE,
+)
+async def model_metadata(request: Request, model: ModelName) -> Response:
+    """What the latest version takes and gives."""
+    return _metadata(request, model)
+
+
+@router.get(
+    "/models/{model}/versions/{version}",
+    operation_id="v2_model_version",
+    response_model=ModelMetadata,
+    responses=example(examples.MODEL) | NOT_THERE,
+)
+async def version_metadata(request: Request, model: ModelName, version: VersionName) -> Response:
+    """What this version takes and gives."""
+    return _metadata(request, model, version)
+
+
+@router.get(
+    "/models/{model}/ready",
+    operation_id="v2_model_ready",
+    response_model=ModelReady,
+    responses=example(examples.MODEL_READY) | NOT_THERE,
+)
+async def model_ready(request: Request, model: ModelName) -> Response:
+    """The model answers; one that was refused is not there."""
+    return _json(ModelReady(name=_find(request, model).name, ready=True))
+
+
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    operation_id="v2_model_version_ready",
+    response_model=ModelReady,
+    responses=example(examples.MODEL_READY) | NOT_THERE,
+)
+async def version_ready(request: Request, model: ModelName, version: VersionName) -> Response:
+    """The version answers; one that was refused is not there."""
+    return _json(ModelReady(name=_find(request, model, version).name, ready=True))
+
+
+def _find(request: Request, name: str, version: str | None = None) -> Model:
+    return service_of(request).store.snapshot.find(name, version)
+
+
+def _metadata(request: Request, name: str, version: str | None = None) -> Response:
+    model = _find(request, name, version)
+    spec = model.manifest.input
+    body: ModelMetadata = {
+        "name": model.name,
+        "versions": list(service_of(request).store.snapshot.versions[model.name]),
+        "platform": PLATFORM,
+        "inputs": [
+            {
+                "name": IMAGE_INPUT,
+                "datatype": "UINT8",
+                "shape": [-1, spec.height, spec.width, spec.channels],
+            }
+        ],
+        "outputs": [
+            {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, len(model.classes)]},
+            {"name": LABEL, "datatype": "BYTES", "shape": [-1]},
+        ],
+    }
+    return _json(body)
+
+
+async def _infer(request: Request, model: Model) -> Response:
+    service = service_of(request)
+    settings = service.settings
+    body, json_length = await _body(request, settings.max_batch_bytes)
+    deadline = deadline_of(service)
+    bounds = Bounds(settings.max_body_bytes, settings.max_batch_files)
+    asked = parse(body, json_length, model.manifest.input, bounds)
+    outputs = choose(asked, model.manifest, settings.max_batch_bytes)
+    images = await _pixels(service, model, asked, deadline)
+    layers = [one.name for one in outputs if one.name in layer_shapes(model.manifest)]
+    answers: dict[str, Floats] = {}
+    if len(layers) < len(outputs):
+        answers[PROBABILITIES] = await model.predict(
+            images, deadline=deadline, wanted=still_connected(request)
+        )
+    if layers:
+        answers |= await _feature_maps(service, model, images, layers, deadline)
+    head = {"model_name": model.name, "model_version": model.version}
+    if asked.id is not None:
+        head["id"] = asked.id
+    content, length = render(head, [make(one, answers, model.classes) for one in outputs])
+    if length is None:
+        return Response(content, media_type=JSON)
+    return Response(content, headers={LENGTH_HEADER: str(length)}, media_type=BINARY)
+
+
+async def _body(request: Request, max_bytes: int) -> tuple[bytes, int | None]:
+    """The body as it was before it was compressed, and the length of the JSON it begins with."""
+    encoding, length = b"identity", None
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding":
+            encoding = value.strip().lower()
+        elif name == _LENGTH_HEADER:
+            length = value.decode("latin-1").strip()
+    body = await read_body(request, max_bytes)
+    if encoding not in (b"identity", b""):
+        body = await asyncio.to_thread(inflate, body, encoding.decode("latin-1"), max_bytes)
+    return body, header_length(length, len(body))
+
+
+async def _pixels(service: Service, model: Model, asked: InferRequest, deadline: float) -> NDArray[np.uint8]:
+    """uint8 [N,H,W,C]. One image that cannot be prepared fails the request: a tensor has no gaps."""
+    if not isinstance(asked.images, list):
+        return asked.images
+    size = service.settings.max_batch_rows
+    images: list[NDArray[np.uint8]] = []
+    for start in range(0, len(asked.images), size):
+        files = asked.images[start : start + size]
+        for one in await service.preparer.prepare_each(
+            files, model.manifest.input, PrepareOptions(), deadline
+        ):
+            if not isinstance(one, Prepared):
+                raise type(one)(f"{IMAGE_INPUT}: element {len(images)}: {one.detail}")
+            images.append(one.image)
+    return np.stack(images)
+
+
+async def _feature_maps(
+    service: Service, model: Model, images: NDArray[np.uint8], layers: list[str], deadline: float
+) -> dict[str, Floats]:
+    """float32 [N,…] of each layer. Image by image, so that whoever looks at a picture gets a turn between."""
+    rows = []
+    for image in images:
+        maps = await service.feature_maps.of(model.manifest, image, deadline)
+        rows.append([maps[name] for name in layers])
+    return {name: np.stack(values) for name, values in zip(layers, zip(*rows, strict=True), strict=True)}
+
+
+def _json(body: object) -> Response:
+    return Response(to_json(body), media_type=JSON)
