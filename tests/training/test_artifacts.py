@@ -78,15 +78,7 @@ def test_accuracy_is_within_a_point_of_the_first_run(name: str) -> None:
     assert shipped(name).metrics.accuracy >= FIRST_RUN[name] - 0.01
 
 
-_MISSED = pytest.mark.xfail(
-    strict=True, reason="read 70.4 % at 5 epochs; the first run's 75.5 % is not reached yet"
-)
-
-
-@pytest.mark.parametrize(
-    ("name", "epoch"),
-    [pytest.param(*key, marks=_MISSED if key == ("cifar10-batchnorm", 5) else ()) for key in READINGS],
-)
+@pytest.mark.parametrize(("name", "epoch"), READINGS)
 def test_readings_are_within_a_point_of_the_first_run(name: str, epoch: int) -> None:
     readings = {reading.epoch: reading.test_accuracy for reading in shipped(name).metrics.readings}
     assert readings[epoch] >= READINGS[name, epoch] - 0.01
