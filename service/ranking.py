@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+MANY = 4  # rows from which NumPy is faster than plain Python; one row takes it three times as long
 HESITATION = 0.2  # margin below which a second answer was about as likely
 
 
@@ -22,11 +23,21 @@ class Ranking(NamedTuple):
 
 def rank(probabilities: NDArray[np.float32]) -> list[Ranking]:
     """float32 [N,C] with C ≥ 2 → one Ranking a row. Equal probabilities keep the order of the classes."""
+    if len(probabilities) >= MANY:
+        return _rank_many(probabilities)
     return [_rank(row) for row in probabilities.tolist()]
 
 
+def _rank_many(probabilities: NDArray[np.float32]) -> list[Ranking]:
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.minimum(np.take_along_axis(probabilities, order, axis=1), 1, dtype=np.float64)
+    logarithms = np.log(ranked, where=ranked > 0, out=np.zeros_like(ranked))
+    entropies = -(ranked * logarithms).sum(axis=1)
+    margins = ranked[:, 0] - ranked[:, 1]
+    return list(map(Ranking, order.tolist(), ranked.tolist(), margins.tolist(), entropies.tolist()))
+
+
 def _rank(row: list[float]) -> Ranking:
-    # For the ten numbers of one image plain Python is ten times as fast as NumPy's calls.
     indices = sorted(range(len(row)), key=row.__getitem__, reverse=True)
     # A softmax in float32 can end a rounding above 1.
     ranked = [min(row[index], 1.0) for index in indices]

@@ -135,4 +135,5 @@ def _value(pattern: re.Pattern[bytes], line: bytes) -> str | None:
     if match is None:
         return None
     quoted = match[1] if match[1] is not None else match[2]
-    return re.sub(r"\\(.)", r"\1", quoted.decode("utf-8", "replace"))
+    text = quoted.decode("utf-8", "replace")
+    return re.sub(r"\\(.)", r"\1", text) if "\\" in text else text

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.ranking import HESITATION, hesitation, rank
+from service.ranking import HESITATION, MANY, hesitation, rank
 
 
 def test_classes_come_likeliest_first() -> None:
@@ -37,6 +37,17 @@ def test_each_row_is_ranked_by_itself() -> None:
     for row, ranking in zip(random, rank(random), strict=True):
         assert ranking.indices == sorted(range(10), key=lambda index: -row[index])
         assert ranking.probabilities == sorted(row.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("rows", [1, MANY - 1, MANY, 50])
+def test_one_row_is_ranked_as_among_many(rows: int) -> None:
+    random = np.random.default_rng(rows).dirichlet(np.ones(10), rows).astype(np.float32)
+    random[0] = [0, 0.25, 0, 0.5, 0.25, 0, 0, 0, 0, 0]
+    random[-1] = [0, 0, np.nextafter(np.float32(1), np.float32(2)), *[0] * 7]
+    for row, ranking in zip(random, rank(random), strict=True):
+        [alone] = rank(row[None])
+        assert ranking[:3] == alone[:3]
+        assert ranking.entropy == pytest.approx(alone.entropy, abs=1e-12)
 
 
 def test_a_small_margin_is_a_hesitation_and_a_large_one_is_none() -> None:
