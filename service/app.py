@@ -81,7 +81,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _put_together(settings: Settings) -> Service:
     metrics = Metrics()
-    limits = Limits(settings.max_batch_rows, settings.max_batch_wait, settings.max_queue_rows)
+    limits = Limits(
+        settings.max_batch_rows, settings.max_batch_wait, settings.max_queue_rows, settings.max_queue_delay
+    )
 
     def make_model(manifest: Manifest, engine: Engine) -> Model:
         return Model(manifest, engine, limits, settings.inline_run, partial(metrics.batch, manifest.name))

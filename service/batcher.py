@@ -5,18 +5,21 @@ a run is on, share the next one, so batches grow with the load and one caller al
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.lanes import Entry, Lanes, Rows, always
 
-Rows = NDArray[Any]
-Results = TypeVar("Results", bound="NDArray[Any] | Sequence[Any]")
+Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
+
+
+_LEARNING = 0.2  # weight of the latest run in the time of a row: five runs ago hardly count
 
 
 class CallerGoneError(Exception):
@@ -37,27 +40,8 @@ class Limits:
     """seconds the oldest of several waiting callers waits for more; a caller alone never does"""
     max_queue: int = 1024
     """rows that wait; beyond, callers are refused"""
-
-
-def _always() -> bool:
-    return True
-
-
-class _Entry:
-    """Some rows of one caller, at most `max_rows`."""
-
-    __slots__ = ("deadline", "future", "rows", "since", "wanted")
-
-    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Callable[[], bool]) -> None:
-        self.rows = rows
-        self.since = since
-        self.deadline = deadline
-        self.wanted = wanted
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+    max_delay: float = float("inf")
+    """seconds that a single row may have to wait, as far as the latest runs tell; beyond, it is refused"""
 
 
 class Batcher(Generic[Results]):
@@ -76,9 +60,9 @@ class Batcher(Generic[Results]):
         self._run = run
         self._limits = limits
         self._observe = observe
-        self._waiting: deque[_Entry] = deque()
-        self._waiting_rows = 0
-        self._running: list[_Entry] = []
+        self._waiting = Lanes()
+        self._running: list[Entry] = []
+        self._seconds_per_row = 0.0  # of the latest runs
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -87,10 +71,10 @@ class Batcher(Generic[Results]):
     @property
     def waiting_rows(self) -> int:
         """Rows in the queue now, the running ones not counted."""
-        return self._waiting_rows
+        return self._waiting.rows
 
     async def submit(
-        self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = _always
+        self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
     ) -> list[Results]:
         """Rows [n,…], n ≥ 1 → their results, in order, as one part for each max_rows rows.
 
@@ -105,6 +89,25 @@ class Batcher(Generic[Results]):
         parts = (rows[start : start + size] for start in range(0, len(rows), size))
         return [await self._enqueue(part, deadline, wanted) for part in parts]
 
+    def refuse_if_full(self, rows: int = 1) -> None:
+        """Raises QueueFull if so many rows would be refused now: before work is put into preparing them."""
+        # An empty queue takes any one part, however small its limit.
+        if not self._waiting:
+            return
+        if self._waiting.rows + rows > self._limits.max_queue:
+            raise QueueFull(
+                f"{self._waiting.rows} images wait already; the limit is {self._limits.max_queue}"
+            )
+        before = self._waiting.rows_before_a_single(self._limits.max_rows) if rows == 1 else None
+        if before is None:
+            return
+        delay = (before + sum(len(entry.rows) for entry in self._running)) * self._seconds_per_row
+        if delay > self._limits.max_delay:
+            raise QueueFull(
+                f"{self._waiting.rows} images wait already, {delay:.2g} s of work; "
+                f"the limit is {self._limits.max_delay:.2g} s"
+            )
+
     async def drain(self, limit: float) -> None:
         """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
         self._closed = True
@@ -115,7 +118,6 @@ class Batcher(Generic[Results]):
         for entry in (*self._running, *self._waiting):
             entry.fail(NotReady("the service is stopping"))
         self._waiting.clear()
-        self._waiting_rows = 0
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -123,14 +125,13 @@ class Batcher(Generic[Results]):
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._admit(len(rows), now, deadline)
-        entry = _Entry(rows, now, deadline, wanted)
+        entry = Entry(rows, now, deadline, wanted)
         self._waiting.append(entry)
-        self._waiting_rows += len(rows)
         self._watch(deadline)
         if self._worker is None:
             # The task's first step comes in the next turn of the loop: whoever else is ready now gets in.
             self._worker = loop.create_task(self._work())
-        elif self._full is not None and self._waiting_rows >= self._limits.max_rows:
+        elif self._full is not None and self._waiting.rows >= self._limits.max_rows:
             self._full.set()
         return entry.future
 
@@ -139,11 +140,7 @@ class Batcher(Generic[Results]):
             raise NotReady("the service is stopping")
         if deadline <= now:
             raise DeadlinePassed("the time allowed was over before the images could be queued")
-        # An empty queue takes any one part, however small its limit.
-        if self._waiting and self._waiting_rows + rows > self._limits.max_queue:
-            raise QueueFull(
-                f"{self._waiting_rows} images wait already; the limit is {self._limits.max_queue}"
-            )
+        self.refuse_if_full(rows)
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""
@@ -158,39 +155,29 @@ class Batcher(Generic[Results]):
 
     async def _wait_for_company(self) -> None:
         limits = self._limits
-        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting_rows >= limits.max_rows:
+        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting.rows >= limits.max_rows:
             return
         self._full = asyncio.Event()
         try:
-            async with asyncio.timeout_at(self._waiting[0].since + limits.max_wait):
+            async with asyncio.timeout_at(self._waiting.oldest + limits.max_wait):
                 await self._full.wait()
         except TimeoutError:
             pass
         finally:
             self._full = None
 
-    def _gather(self) -> list[_Entry]:
-        """Takes from the queue's head what fits into one run, without those nobody waits for."""
-        entries: list[_Entry] = []
-        room = self._limits.max_rows
-        while self._waiting and len(self._waiting[0].rows) <= room:
-            entry = self._waiting.popleft()
-            self._waiting_rows -= len(entry.rows)
-            if entry.future.done():
-                continue
-            if not entry.wanted():
-                entry.fail(CallerGoneError())
-                continue
-            room -= len(entry.rows)
-            entries.append(entry)
-        return entries
+    def _gather(self) -> list[Entry]:
+        """Takes from the queue what fits into one run, without those nobody waits for."""
+        return self._waiting.take(self._limits.max_rows, _is_wanted)
 
-    async def _run_and_deliver(self, entries: list[_Entry]) -> None:
+    async def _run_and_deliver(self, entries: list[Entry]) -> None:
         self._running = entries
         try:
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
             self._observe(len(rows))
+            started = perf_counter()
             results = await self._run(rows)
+            self._learn(len(rows), perf_counter() - started)
             if len(results) != len(rows):
                 raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
         except Exception as error:
@@ -204,8 +191,12 @@ class Batcher(Generic[Results]):
         finally:
             self._running = []
 
+    def _learn(self, rows: int, seconds: float) -> None:
+        latest = seconds / rows
+        self._seconds_per_row += _LEARNING * (latest - self._seconds_per_row)
+
     @staticmethod
-    def _deliver(entries: list[_Entry], results: Results) -> None:
+    def _deliver(entries: list[Entry], results: Results) -> None:
         start = 0
         for entry in entries:
             stop = start + len(entry.rows)
@@ -231,3 +222,12 @@ class Batcher(Generic[Results]):
         alive = [entry.deadline for entry in left if entry.deadline > now]
         if alive:
             self._watch(min(alive))
+
+
+def _is_wanted(entry: Entry) -> bool:
+    if entry.future.done():
+        return False
+    if not entry.wanted():
+        entry.fail(CallerGoneError())
+        return False
+    return True

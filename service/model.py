@@ -68,6 +68,10 @@ class Model:
         """Images in the queue now."""
         return self._batcher.waiting_rows
 
+    def refuse_if_full(self) -> None:
+        """Raises QueueFull if one image more would be refused now: asked before work is put into decoding it."""
+        self._batcher.refuse_if_full()
+
     async def predict(
         self,
         images: NDArray[np.uint8],

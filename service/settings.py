@@ -61,6 +61,12 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(
         1024, ge=1, description="images that may wait; more are refused at once, while waiting is still short"
     )
+    max_queue_delay: float = Field(
+        0.25,
+        gt=0,
+        description="seconds that a single image may have to wait, as far as the latest runs tell; beyond, it is "
+        "refused at once. Parts of a batch are not: they wait in a lane of their own",
+    )
     inline_run: float = Field(
         0.0005,
         ge=0,
@@ -77,6 +83,12 @@ class Settings(BaseSettings):
     # What a client may send.
     max_body_bytes: int = Field(10 * MEBIBYTE, ge=1, description="bytes of a request with one image")
     max_batch_bytes: int = Field(64 * MEBIBYTE, ge=1, description="bytes of a request with many images")
+    max_json_bytes: int = Field(
+        4 * MEBIBYTE,
+        ge=1,
+        description="bytes of tensors in JSON, each number of which becomes an object: some 0.1 s of the event loop; "
+        "binary tensors have max_batch_bytes",
+    )
     max_batch_files: int = Field(1024, ge=1, description="images of one batch request: a thousand and some")
     max_pixels: int = Field(
         25_000_000,

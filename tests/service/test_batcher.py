@@ -106,6 +106,42 @@ async def test_a_long_submission_lets_others_in_between() -> None:
     assert engine.runs.index([9]) < len(engine.runs) - 1
 
 
+async def test_single_rows_and_long_parts_take_turns() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=2))
+    first = await occupied(engine, batcher)
+    parts = [asyncio.create_task(batcher.submit(rows(10 + n, 20 + n))) for n in range(2)]
+    await let_others_run()
+    singles = [asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2, 3)]
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, *parts, *singles)
+    assert engine.runs == [[0], [10, 20], [1, 2], [11, 21], [3]]
+
+
+async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_part_is_not() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_delay=1e-9))
+    first = await occupied(engine, batcher)
+    engine.open.set()
+    await first  # from now on it is known how long a row takes
+    engine.busy.clear()
+    first = await occupied(engine, batcher)
+    # Nobody waits yet, so there is nothing that could be too long.
+    second = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    with pytest.raises(QueueFull, match=r"1 images wait already, .* s of work; the limit is 1e-09 s"):
+        await batcher.submit(rows(2))
+    with pytest.raises(QueueFull):
+        batcher.refuse_if_full()
+    part = asyncio.create_task(batcher.submit(rows(3, 4)))
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, second, part)
+    assert engine.runs[2:] == [[1, 3, 4]]
+    batcher.refuse_if_full()
+
+
 async def test_rows_are_counted_against_the_queue() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))

@@ -1,0 +1,83 @@
+"""What waits for a run: single rows in one lane, longer parts in another."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+Rows = NDArray[Any]
+
+
+def always() -> bool:
+    return True
+
+
+class Entry:
+    """Some rows of one caller, at most `max_rows`."""
+
+    __slots__ = ("deadline", "future", "rows", "since", "wanted")
+
+    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Callable[[], bool]) -> None:
+        self.rows = rows
+        self.since = since
+        self.deadline = deadline
+        self.wanted = wanted
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Lanes:
+    """Two queues that take turns at the head of a run: many images of one caller keep no single one from its
+    answer for longer than a run, nor the other way round."""
+
+    def __init__(self) -> None:
+        self._singles: deque[Entry] = deque()
+        self._parts: deque[Entry] = deque()
+        self._singles_first = True
+        self.rows = 0
+        """in both lanes"""
+
+    def __len__(self) -> int:
+        return len(self._singles) + len(self._parts)
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from self._singles
+        yield from self._parts
+
+    @property
+    def oldest(self) -> float:
+        """When the one who waits longest came, on the loop's clock. Raises IndexError when nobody does."""
+        return min(lane[0].since for lane in (self._singles, self._parts) if lane)
+
+    def rows_before_a_single(self, run: int) -> int | None:
+        """Rows that are run before a single row that comes now, in runs of `run`; None if its lane is empty."""
+        singles = len(self._singles)
+        return singles + min(self.rows - singles, singles + run) if singles else None
+
+    def append(self, entry: Entry) -> None:
+        (self._singles if len(entry.rows) == 1 else self._parts).append(entry)
+        self.rows += len(entry.rows)
+
+    def take(self, room: int, admit: Callable[[Entry], bool]) -> list[Entry]:
+        """The entries of the next run, at most `room` rows; those that `admit` declines are dropped."""
+        lanes = (self._singles, self._parts) if self._singles_first else (self._parts, self._singles)
+        self._singles_first = not self._singles_first
+        taken: list[Entry] = []
+        for lane in lanes:
+            while lane and len(lane[0].rows) <= room:
+                entry = lane.popleft()
+                self.rows -= len(entry.rows)
+                if admit(entry):
+                    room -= len(entry.rows)
+                    taken.append(entry)
+        return taken
+
+    def clear(self) -> None:
+        self._singles.clear()
+        self._parts.clear()
+        self.rows = 0
