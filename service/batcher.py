@@ -62,6 +62,7 @@ class Batcher(Generic[Results]):
         self._observe = observe
         self._waiting = Lanes()
         self._running: list[Entry] = []
+        self._running_rows = 0
         self._seconds_per_row = 0.0  # of the latest runs
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
@@ -92,7 +93,7 @@ class Batcher(Generic[Results]):
     def refuse_if_full(self, rows: int = 1) -> None:
         """Raises QueueFull if so many rows would be refused now: before work is put into preparing them."""
         # An empty queue takes any one part, however small its limit.
-        if not self._waiting:
+        if not self._waiting.rows:
             return
         if self._waiting.rows + rows > self._limits.max_queue:
             raise QueueFull(
@@ -101,7 +102,7 @@ class Batcher(Generic[Results]):
         before = self._waiting.rows_before_a_single(self._limits.max_rows) if rows == 1 else None
         if before is None:
             return
-        delay = (before + sum(len(entry.rows) for entry in self._running)) * self._seconds_per_row
+        delay = (before + self._running_rows) * self._seconds_per_row
         if delay > self._limits.max_delay:
             raise QueueFull(
                 f"{self._waiting.rows} images wait already, {delay:.2g} s of work; "
@@ -174,6 +175,7 @@ class Batcher(Generic[Results]):
         self._running = entries
         try:
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
+            self._running_rows = len(rows)
             self._observe(len(rows))
             started = perf_counter()
             results = await self._run(rows)
@@ -190,6 +192,7 @@ class Batcher(Generic[Results]):
             self._deliver(entries, results)
         finally:
             self._running = []
+            self._running_rows = 0
 
     def _learn(self, rows: int, seconds: float) -> None:
         latest = seconds / rows
