@@ -26,15 +26,11 @@ def choose(request: InferRequest, manifest: Manifest, max_bytes: int) -> list[As
     """
     if not request.outputs:
         return [Asked(name, request.binary, None) for name in (PROBABILITIES, LABEL)]
-    layers = layer_shapes(manifest)
     size = 0
     for asked in request.outputs:
-        if asked.name not in (PROBABILITIES, LABEL, *layers):
-            there = ", ".join((PROBABILITIES, LABEL, *layers))
-            raise InvalidParameter(f"{manifest.name} has no output {shown(asked.name)}; there are {there}")
         _check_classification(asked, len(manifest.classes))
-        values = len(request.images) * prod(layers.get(asked.name, [len(manifest.classes)]))
-        size += values * (BINARY_BYTES if asked.binary else JSON_BYTES)
+        values = prod(_layer_shape(manifest, asked.name)) if is_layer(asked) else len(manifest.classes)
+        size += len(request.images) * values * (BINARY_BYTES if asked.binary else JSON_BYTES)
     if size > max_bytes:
         raise InvalidParameter(
             f"the outputs asked for would have about {size:,} bytes; the limit is {max_bytes:,}. "
@@ -43,11 +39,9 @@ def choose(request: InferRequest, manifest: Manifest, max_bytes: int) -> list[As
     return request.outputs
 
 
-def layer_shapes(manifest: Manifest) -> dict[str, list[int]]:
-    """The layers that can be asked for, with their shapes without the batch axis."""
-    if FEATURE_MAPS not in manifest.files:
-        return {}
-    return {layer.name: layer.shape for layer in manifest.layers if layer.name not in (PROBABILITIES, LABEL)}
+def is_layer(asked: Asked) -> bool:
+    """Whether it is one of the outputs that come from the graph of feature maps."""
+    return asked.name not in (PROBABILITIES, LABEL)
 
 
 def make(asked: Asked, answers: Mapping[str, Floats], classes: list[str]) -> Output:
@@ -70,6 +64,15 @@ def _classified(asked: Asked, probabilities: Floats, count: int, classes: list[s
         for value, index in zip(values.ravel().tolist(), order.ravel().tolist(), strict=True)
     ]
     return Output(asked.name, "BYTES", order.shape, texts, asked.binary)
+
+
+def _layer_shape(manifest: Manifest, name: str) -> list[int]:
+    """Without the batch axis. Raises InvalidParameter, which lists every output."""
+    layers = {layer.name: layer.shape for layer in manifest.layers if FEATURE_MAPS in manifest.files}
+    if name not in layers:
+        there = ", ".join((PROBABILITIES, LABEL, *layers))
+        raise InvalidParameter(f"{manifest.name} has no output {shown(name)}; there are {there}")
+    return layers[name]
 
 
 def _check_classification(asked: Asked, classes: int) -> None:

@@ -1,6 +1,9 @@
 """A request's body → images, and what is wanted of them."""
 
+import gc
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -13,6 +16,7 @@ from service.open_inference.tensors import Images, shown
 LENGTH_HEADER = "Inference-Header-Content-Length"
 RATIO = 100  # an inflated body may be so many times as long, and SLACK: pictures and numbers are
 SLACK = 1 << 20  # bytes
+SHORT = 1 << 16  # bytes of JSON
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 Object = dict[str, Any]
@@ -81,21 +85,40 @@ def parse(body: bytes, json_length: int | None, spec: InputSpec, bounds: Bounds)
     whole = memoryview(body)
     if json_length == 0:
         return InferRequest(None, tensors.from_raw(whole, spec), [], binary=True)
-    head = _object(_json(whole[:json_length], bounds.json_bytes), "the body")
-    parameters = _parameters(head, "the request")
+    text, tail = (whole, None) if json_length is None else (whole[:json_length], whole[json_length:])
+    if len(text) > bounds.json_bytes:
+        raise TooManyBytes(
+            f"the JSON has {len(text):,} bytes; the limit is {bounds.json_bytes:,}. Binary tensors may be longer"
+        )
+    if len(text) <= SHORT:
+        return _parsed(text, tail, spec, bounds.files)
+    with _no_collections():
+        return _parsed(text, tail, spec, bounds.files)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """What JSON holds has no cycles, and to look for them in a million new lists takes longer than all the rest."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _parsed(text: memoryview, tail: memoryview | None, spec: InputSpec, max_files: int) -> InferRequest:
+    head = _object(_json(text), "the body")
+    parameters = _parameters(head, "request")
     binary = _bool(parameters, "binary_data_output", default=False)
     found = head.get("id")
     if found is not None and not isinstance(found, str):
         raise InvalidParameter(f"id must be a string, not {shown(found)}")
-    tail = None if json_length is None else whole[json_length:]
-    return InferRequest(found, _images(head, tail, spec, bounds.files), _outputs(head, binary), binary)
+    return InferRequest(found, _images(head, tail, spec, max_files), _outputs(head, binary), binary)
 
 
-def _json(text: memoryview, max_bytes: int) -> object:
-    if len(text) > max_bytes:
-        raise TooManyBytes(
-            f"the JSON has {len(text):,} bytes; the limit is {max_bytes:,}. Binary tensors may be longer"
-        )
+def _json(text: memoryview) -> object:
     try:
         return from_json(bytes(text), allow_inf_nan=False)
     except ValueError as error:
@@ -141,7 +164,7 @@ def _asked(output: Object, binary: bool) -> Asked:
     name = output.get("name")
     if not isinstance(name, str):
         raise InvalidParameter(f"the name of an output must be a string, not {shown(name)}")
-    parameters = _parameters(output, shown(name))
+    parameters = _parameters(output, name)
     count = parameters.get("classification")
     if count is not None and (type(count) is not int or count < 1):
         raise InvalidParameter(f"{shown(name)}: classification is a number of classes, not {shown(count)}")
@@ -163,12 +186,15 @@ def _list(head: Object, name: str) -> list[Any]:
 
 def _parameters(owner: Object, what: str) -> Object:
     """A flat map; parameters that mean nothing here are passed over, as the protocol has it."""
-    found = owner.get("parameters")
-    parameters = {} if found is None else _object(found, f"parameters of {what}")
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise InvalidParameter(f"parameters of {shown(what)} must be a JSON object, not {shown(parameters)}")
     for name, one in parameters.items():
-        if not isinstance(one, str | int | float):
+        if not isinstance(one, (str, int, float)):
             raise InvalidParameter(
-                f"parameter {shown(name)} of {what} must be a string, number or boolean, not {shown(one)}"
+                f"parameter {shown(name)} of {shown(what)} must be a string, number or boolean, not {shown(one)}"
             )
     return parameters
 

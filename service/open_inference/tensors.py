@@ -96,12 +96,7 @@ def from_json(data: object, form: Form) -> Images:
         case "BYTES":
             return [_file(at, text) for at, text in enumerate(numbers)]
         case "UINT8":
-            if kinds != {int} or min(numbers) < 0 or max(numbers) > 255:
-                wrong = next(it for it in numbers if type(it) is not int or not 0 <= it <= 255)
-                raise InvalidParameter(
-                    f"{IMAGE_INPUT}: UINT8 data are whole numbers from 0 to 255, not {shown(wrong)}"
-                )
-            return np.frombuffer(bytes(numbers), np.uint8).reshape(form.shape)
+            return np.frombuffer(_octets(numbers, kinds), np.uint8).reshape(form.shape)
     if not kinds <= {int, float}:
         wrong = next(it for it in numbers if type(it) not in (int, float))
         raise InvalidParameter(f"{IMAGE_INPUT}: FP32 data are numbers from 0 to 1, not {shown(wrong)}")
@@ -143,19 +138,31 @@ def _flat(data: object, shape: tuple[int, ...]) -> list[Any]:
     if type(data) is not list:
         raise InvalidParameter(f"{IMAGE_INPUT}: data must be a list, not {shown(data)}")
     level, nesting = data, [len(data)]
-    while level and len(nesting) <= len(shape) and list in (kinds := set(map(type, level))):
+    while list in (kinds := set(map(type, level))):
         lengths = set(map(len, level)) if kinds == {list} else set()
         if len(lengths) != 1:
             raise InvalidParameter(f"{IMAGE_INPUT}: data is ragged: its lists are not all of one length")
         nesting += lengths
+        if nesting != list(shape[: len(nesting)]):
+            raise InvalidParameter(f"{IMAGE_INPUT}: shape is {list(shape)}, data is nested as {nesting}…")
         level = list(chain.from_iterable(level))
-    if len(nesting) > 1 and nesting != list(shape):
+    if len(nesting) > 1 and len(nesting) < len(shape):
         raise InvalidParameter(f"{IMAGE_INPUT}: shape is {list(shape)}, data is nested as {nesting}")
     if len(level) != prod(shape):
         raise InvalidParameter(
             f"{IMAGE_INPUT}: shape {list(shape)} has {prod(shape)} values, data has {len(level)}"
         )
     return level
+
+
+def _octets(numbers: list[Any], kinds: set[type]) -> bytes:
+    try:
+        if kinds == {int}:
+            return bytes(numbers)
+    except ValueError:
+        pass
+    wrong = next(it for it in numbers if type(it) is not int or not 0 <= it <= 255)
+    raise InvalidParameter(f"{IMAGE_INPUT}: UINT8 data are whole numbers from 0 to 255, not {shown(wrong)}")
 
 
 def _file(at: int, text: object) -> bytes:

@@ -22,7 +22,7 @@ from service.errors import (
 from service.images import Prepared, PrepareOptions
 from service.manifest import IMAGE_INPUT, PROBABILITIES
 from service.model import Model
-from service.open_inference.outputs import LABEL, Floats, choose, layer_shapes, make
+from service.open_inference.outputs import LABEL, Floats, choose, is_layer, make
 from service.open_inference.request import LENGTH_HEADER, Bounds, InferRequest, header_length, inflate, parse
 from service.open_inference.response import render
 from service.open_inference.schemas import (
@@ -185,11 +185,11 @@ async def _infer(request: Request, model: Model) -> Response:
     settings = service.settings
     body, json_length = await _body(request, settings.max_batch_bytes)
     deadline = deadline_of(service)
-    bounds = Bounds(settings.max_body_bytes, settings.max_batch_files)
+    bounds = Bounds(settings.max_json_bytes, settings.max_batch_files)
     asked = parse(body, json_length, model.manifest.input, bounds)
     outputs = choose(asked, model.manifest, settings.max_batch_bytes)
     images = await _pixels(service, model, asked, deadline)
-    layers = [one.name for one in outputs if one.name in layer_shapes(model.manifest)]
+    layers = [one.name for one in outputs if is_layer(one)]
     answers: dict[str, Floats] = {}
     if len(layers) < len(outputs):
         answers[PROBABILITIES] = await model.predict(

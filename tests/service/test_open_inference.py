@@ -266,7 +266,7 @@ async def test_limits_hold_before_and_after_a_body_is_inflated(artifacts: Path) 
         )
         answer = await client.post(INFER, content=gzip.compress(body), headers=gzipped)
         assert_error(answer, 413, "inflate to more than 78,399")
-    async with serving(artifacts, max_body_bytes=1000) as client:
+    async with serving(artifacts, max_json_bytes=1000) as client:
         assert_error(await client.post(INFER, json=request()), 413, "the JSON has")
         assert (await client.post(INFER, content=gzip.compress(body), headers=gzipped)).status_code == 200
 

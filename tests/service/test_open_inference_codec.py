@@ -119,8 +119,10 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     ({"data": {"0": 1}}, "must be a list"),
     ({"data": [NUMBERS[:6], NUMBERS[:5]]}, "ragged"),
     ({"data": [NUMBERS[:6], 1]}, "ragged"),
-    ({"data": [NUMBERS[:6], NUMBERS[:6]]}, "nested as [2, 6]"),
-    ({"data": PIXELS.reshape(2, 1, 2, 3).tolist()}, "nested as [2, 1, 2, 3]"),
+    ({"data": [NUMBERS[:6], NUMBERS[:6]]}, "nested as [2, 6]…"),
+    ({"data": PIXELS.reshape(2, 2, 3).tolist()}, "nested as [2, 2, 3]"),
+    ({"data": PIXELS[..., None].tolist()}, "nested as [2, 2, 3, 1, 1]…"),
+    ({"data": PIXELS.reshape(2, 1, 2, 3).tolist()}, "nested as [2, 1]…"),
     ({"data": [[[[[[1]]]]]]}, "nested"),
     ({"data": [256, *NUMBERS[1:]]}, "from 0 to 255, not 256"),
     ({"data": [-1, *NUMBERS[1:]]}, "from 0 to 255, not -1"),
@@ -142,8 +144,8 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     ({"data": NUMBERS, "parameters": of_size(12)}, "exactly one of data and parameters.binary_data_size"),
     ({"data": None}, "exactly one of"),
     ({"data": None, "parameters": of_size(12)}, "needs the header Inference-Header-Content-Length"),
-    ({"parameters": [1]}, "parameters of image must be a JSON object"),
-    ({"parameters": {"a": {}}}, "parameter 'a' of image must be a string, number or boolean"),
+    ({"parameters": [1]}, "parameters of 'image' must be a JSON object"),
+    ({"parameters": {"a": {}}}, "parameter 'a' of 'image' must be a string, number or boolean"),
 ]
 
 
