@@ -2,6 +2,7 @@
 # make test    install the rest and run every test
 # make check   formatting, lint and types
 # make pictures  ask a running service (PORT) for the README's pictures
+# make benchmark  requests a second beside other servers (20 minutes; needs wrk); make benchmark-short takes a minute
 # make models  train every model from the original files (hours)
 
 PORT ?= 8000
@@ -10,7 +11,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # --inexact: `make serve` after `make test` keeps what the tests need.
 SYNC = $(UV) sync --frozen --inexact --quiet
 
-.PHONY: serve test check format models pictures docker clean
+.PHONY: serve test check format benchmark benchmark-short models pictures docker clean
 .DEFAULT_GOAL := serve
 
 .uv/bin/uv:
@@ -39,6 +40,12 @@ check: .venv/everything
 format: .venv/everything
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+benchmark: .venv/everything
+	.venv/bin/python -m tests.benchmarks.serving
+
+benchmark-short: .venv/everything
+	.venv/bin/python -m tests.benchmarks.serving --short
 
 models: .venv/everything
 	.venv/bin/python -m training fetch

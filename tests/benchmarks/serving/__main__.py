@@ -1,0 +1,115 @@
+"""Requests a second, and what becomes of a request: the service beside no-ops and other servers on the same core.
+
+    python -m tests.benchmarks.serving [--short] [--only SECTION …] [--json FILE]
+
+It prints medians of rounds that take turns, and ratios of neighbouring rounds; nothing here is a test. Needs Linux and
+wrk.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tests.benchmarks.serving import (
+    beside_no_ops,
+    beside_peers,
+    hot_path,
+    overload,
+    soak,
+    start,
+    workers,
+    wrk,
+)
+from tests.benchmarks.serving.bench import FOLDER, FULL, SHORT, Bench, Cores, Plan, Section
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.goals import judged
+from tests.benchmarks.serving.machine import machine
+from tests.benchmarks.serving.tables import report
+
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    "no-ops": beside_no_ops.measure,
+    "peers": beside_peers.measure,
+    "start": start.measure,
+    "overload": overload.measure,
+    "workers": workers.measure,
+    "hot-path": hot_path.measure,
+    "soak": soak.measure,
+}
+LONG = ("peers", "workers", "soak")
+"""not in the short form"""
+
+
+def main() -> int:
+    """Run the sections; 0 when every one could be, whatever it found."""
+    options = _arguments()
+    if not wrk.installed():
+        print(wrk.MISSING, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupted)
+    bench = Bench(_plan(options), Cores.allowed(), tuple(name.lower() for name in options.peers))
+    names = options.only or [name for name in SECTIONS if not (options.short and name in LONG)]
+    found: dict[str, Section] = {}
+    failed: list[str] = []
+    try:
+        for name in names:
+            try:
+                found[name] = SECTIONS[name](bench)
+            except BenchmarkError as error:
+                failed.append(f"{name} could not be measured: {error}")
+                bench.say(failed[-1])
+    except KeyboardInterrupt:
+        failed.append("interrupted")
+    return _finish(options.json, bench, found, failed)
+
+
+def _finish(file: Path, bench: Bench, found: dict[str, Section], failed: list[str]) -> int:
+    facts, goals = machine(bench.cores), judged(found.values())
+    print(report(facts, found, goals, failed))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "machine": facts,
+        "plan": asdict(bench.plan),
+        "sections": {name: section.as_json() for name, section in found.items()},
+        "goals": [asdict(one) for one in goals],
+        "failed": failed,
+    }
+    file.write_text(json.dumps(content, indent=1) + "\n")
+    return 1 if failed else 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    plan = SHORT if options.short else FULL
+    given = {"rounds": options.rounds, "seconds": options.seconds, "soak_seconds": options.soak}
+    return replace(plan, **{name: value for name, value in given.items() if value is not None})
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.serving",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="within a minute: short rounds; no peers, workers, soak"
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument(
+        "--peers", nargs="+", default=[], metavar="NAME", help="only those whose name begins so"
+    )
+    parser.add_argument("--rounds", type=int, help="in which loads take turns")
+    parser.add_argument("--seconds", type=int, help="of one load, whole")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="of the soak (default 300)")
+    parser.add_argument("--json", type=Path, default=FOLDER / "report.json", help="(default %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

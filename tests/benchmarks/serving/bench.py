@@ -1,0 +1,122 @@
+"""What every section is given, and what it gives back."""
+
+import os
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from service.settings import ROOT
+
+FOLDER = ROOT / "build" / "benchmark"
+CONNECTIONS = 32
+DIGITS = "mnist-baseline"
+"""the net that every server runs"""
+COLOUR = "cifar10"
+"""an alias: the best of its data set, where the engine is most of the work"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long everything takes. wrk counts in whole seconds."""
+
+    rounds: int
+    seconds: int
+    """of one load"""
+    warm: int
+    """seconds of load before the first round, where a request alone does not warm enough"""
+    engine_seconds: float
+    starts: int
+    overload_seconds: float
+    overloaded: tuple[str, ...]
+    """models"""
+    stage_seconds: float
+    soak_seconds: float
+
+
+FULL = Plan(
+    rounds=5,
+    seconds=4,
+    warm=2,
+    engine_seconds=2.0,
+    starts=5,
+    overload_seconds=10.0,
+    overloaded=(COLOUR, DIGITS),
+    stage_seconds=0.5,
+    soak_seconds=300.0,
+)
+SHORT = Plan(
+    rounds=2,
+    seconds=1,
+    warm=0,
+    engine_seconds=0.5,
+    starts=3,
+    overload_seconds=1.5,
+    overloaded=(COLOUR,),
+    stage_seconds=0.1,
+    soak_seconds=0.0,
+)
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The server has one to itself, whatever loads it the other."""
+
+    server: int
+    load: int
+
+    @classmethod
+    def allowed(cls) -> "Cores":
+        """The first and the last that this process may use; one and the same on a machine with one."""
+        cores = sorted(os.sched_getaffinity(0))
+        return cls(cores[0], cores[-1])
+
+
+@dataclass(frozen=True)
+class Bench:
+    plan: Plan
+    cores: Cores
+    peers: tuple[str, ...] = ()
+    """names; none are all of them"""
+    began: float = field(default_factory=time.monotonic)
+
+    def say(self, line: str) -> None:
+        """Progress, for whoever waits."""
+        print(f"{time.monotonic() - self.began:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+
+@dataclass
+class Row:
+    """A server in the table. None is what was not measured."""
+
+    name: str
+    per_second: float | None = None
+    processor_us: float | None = None
+    p50_ms: float | None = None
+    ready_after: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass
+class Section:
+    """What one part of the benchmark found."""
+
+    rows: list[Row] = field(default_factory=list)
+    figures: dict[str, float] = field(default_factory=dict)
+    """what the goals are judged by, and more"""
+    lines: list[str] = field(default_factory=list)
+    """for a person: what was done, what was skipped and why"""
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    """what the figures are medians of"""
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.rounds[name])
+
+    def ratio(self, above: str, below: str) -> float:
+        """The median of the ratios of each round's two: a machine that changes between rounds changes both."""
+        both = zip(self.rounds[above], self.rounds[below], strict=True)
+        return statistics.median(one / other for one, other in both)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)

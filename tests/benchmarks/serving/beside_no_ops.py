@@ -1,0 +1,89 @@
+"""This project beside the two no-ops and its own engine: all are up, and loads take turns on the same core."""
+
+from contextlib import ExitStack
+
+from tests.benchmarks.serving.bench import COLOUR, DIGITS, Bench, Section
+from tests.benchmarks.serving.child import Child
+from tests.benchmarks.serving.engine_alone import engine_alone
+from tests.benchmarks.serving.messages import binary_tensor, encoded, form, get, test_images
+from tests.benchmarks.serving.servers import NO_OPS, digit, no_op, photo, service
+from tests.benchmarks.serving.turns import ONE, P50, PROCESSOR, RATE, Case, Turns, row
+
+BARE, NO_OP = NO_OPS
+OURS = "this project, raw body"
+FORM = "this project, multipart"
+BATCH = "this project, 64 PNG a request"
+TENSOR = "this project, 64 binary tensors a request"
+PHOTO = f"this project, {COLOUR}, raw body"
+ROWS = 64
+BATCH_CONNECTIONS = 4  # a batch is decoded while another runs; with 32 of them the queue would be full
+
+
+def measure(bench: Bench) -> Section:
+    """Medians, and medians of ratios of neighbouring rounds."""
+    section = Section()
+    turns = Turns(bench, section)
+    with ExitStack() as stack:
+        no_ops = {name: stack.enter_context(no_op(bench, name)) for name in NO_OPS}
+        ours = stack.enter_context(service(bench))
+        for name, child in no_ops.items():
+            turns.add(name, Case(child, digit()), warm=1)
+            turns.add(name + ONE, Case(child, digit(), 1), warm=0)
+        _add_ours(turns, ours)
+        _add_tensors(turns, ours, section)
+        for model in (DIGITS, COLOUR):
+            engine = stack.enter_context(engine_alone(bench, model))
+            turns.add_engine(_engine(model), engine)
+            section.lines.append(f"{model} by {engine.name} alone is fastest with {engine.rows} rows a run")
+            section.rounds[f"{_engine(model)}, by rows a run"] = list(engine.sweep.values())
+        turns.take("beside the no-ops")
+        section.rows = [row(section, name, child, one=name + ONE) for name, child in no_ops.items()]
+        section.rows.append(row(section, OURS, ours, one=OURS + ONE))
+    others = [name for name in (FORM, BATCH, TENSOR, PHOTO) if f"{name}: {RATE}" in section.rounds]
+    section.rows += [row(section, name) for name in (*others, _engine(DIGITS), _engine(COLOUR))]
+    _compare(section)
+    return section
+
+
+def _engine(model: str) -> str:
+    return f"the engine alone, {model}"
+
+
+def _add_ours(turns: Turns, ours: Child) -> None:
+    files = [encoded(one) for one in test_images("mnist", ROWS)]
+    turns.add(OURS, Case(ours, digit()), warm=1)
+    turns.add(OURS + ONE, Case(ours, digit(), 1), warm=0)
+    turns.add(FORM, Case(ours, form(f"/predict/{DIGITS}", "file", files[:1])))
+    batch = form(f"/predict/{DIGITS}/batch", "files", files)
+    turns.add(BATCH, Case(ours, batch, BATCH_CONNECTIONS, ROWS))
+    turns.add(PHOTO, Case(ours, photo()))
+
+
+def _add_tensors(turns: Turns, ours: Child, section: Section) -> None:
+    if get(ours.port, "/v2").status != 200:
+        section.lines.append("binary tensors: this service has no GET /v2, so they are not measured")
+        return
+    request = binary_tensor(f"/v2/models/{DIGITS}/infer", test_images("mnist", ROWS))
+    turns.add(TENSOR, Case(ours, request, BATCH_CONNECTIONS, ROWS))
+
+
+def _compare(section: Section) -> None:
+    """What the goals ask for; `… by processor time` is what load elsewhere on the machine disturbs less."""
+    pairs = {
+        "share of the no-op": (OURS, NO_OP),
+        "multipart, share of raw": (FORM, OURS),
+        "batch, share of the engine": (BATCH, _engine(DIGITS)),
+        "tensors, share of the engine": (TENSOR, _engine(DIGITS)),
+        f"{COLOUR}, share of the engine": (PHOTO, _engine(COLOUR)),
+    }
+    for name, (one, other) in pairs.items():
+        if f"{one}: {RATE}" in section.rounds:
+            section.figures[name] = section.ratio(f"{one}: {RATE}", f"{other}: {RATE}")
+            by_time = section.ratio(f"{other}: {PROCESSOR}", f"{one}: {PROCESSOR}")
+            section.figures[f"{name}, by processor time"] = by_time
+    section.figures["p50 at 1 client, times the no-op"] = section.ratio(
+        f"{OURS + ONE}: {P50}", f"{NO_OP + ONE}: {P50}"
+    )
+    section.figures["p50 at 1 client, times the no-op, by processor time"] = section.ratio(
+        f"{OURS + ONE}: {PROCESSOR}", f"{NO_OP + ONE}: {PROCESSOR}"
+    )

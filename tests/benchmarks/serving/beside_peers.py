@@ -1,0 +1,176 @@
+"""Other servers with the same graph, one at a time; this project stays up beside each and takes turns with it."""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.manifest import MODEL
+from tests.benchmarks.serving.bench import DIGITS, FOLDER, Bench, Row, Section
+from tests.benchmarks.serving.child import Child, free_port, started, wait_for
+from tests.benchmarks.serving.environments import environment
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Request, encoded, form, image, json_tensor, test_images
+from tests.benchmarks.serving.servers import digit, is_seven, service
+from tests.benchmarks.serving.turns import ONE, PROCESSOR, RATE, Case, Turns, row
+from tests.service.shipped import latest
+
+SCRIPTS = Path(__file__).parent / "peers"
+START = 120.0  # seconds
+LIMIT = 900.0  # seconds that a peer may live
+OURS = "this project"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server as its own documentation starts it: one worker, no access log."""
+
+    name: str
+    requirement: str
+    command: tuple[str, ...]
+    """after the environment's bin/; {port} and {folder}, of this run's settings, are filled in"""
+    request: Callable[[], Request]
+    extra: tuple[str, ...] = ()
+    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    """JSON files for the folder"""
+
+
+def _tensor() -> Request:
+    return json_tensor("/v2/models/mnist/infer", test_images("mnist", 1))
+
+
+def _base64() -> Request:
+    body = {"image": base64.b64encode(encoded(test_images("mnist", 1)[0])).decode()}
+    return Request("/predict", json.dumps(body).encode(), "application/json")
+
+
+def _raw() -> Request:
+    return image("/predict", encoded(test_images("mnist", 1)[0]))
+
+
+def _form() -> Request:
+    return form("/predict", "image", [encoded(test_images("mnist", 1)[0])])
+
+
+def _mlserver(name: str, **batching: object) -> Peer:
+    """In the server's own process (parallel_workers 0): quicker for a net this small than its pool of workers."""
+    server = {"debug": False, "host": "127.0.0.1", "http_port": "{port}", "grpc_port": "{port2}", "parallel_workers": 0,
+              "metrics_endpoint": None}  # fmt: skip
+    model = {"name": "mnist", "implementation": "mlserver_runtime.Digits", **batching}
+    return Peer(
+        f"MLServer 1.7.1, JSON tensor{name}",
+        "mlserver==1.7.1",
+        ("mlserver", "start", "{folder}"),
+        _tensor,
+        settings={"settings.json": server, "model-settings.json": model},
+    )
+
+
+def _bentoml(name: str, service_class: str, request: Callable[[], Request]) -> Peer:
+    command = (
+        "bentoml",
+        "serve",
+        f"bentoml_server:{service_class}",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+    )
+    return Peer(f"BentoML 1.4.39, {name}", "bentoml==1.4.39", command, request)
+
+
+PEERS = (
+    _mlserver(""),
+    _mlserver(", batching", max_batch_size=32, max_batch_time=0.001),
+    Peer(
+        "LitServe 0.2.19, batching", "litserve==0.2.19", ("python", f"{SCRIPTS}/litserve_server.py"), _base64
+    ),
+    _bentoml("raw body", "Single", _raw),
+    _bentoml("batching", "Batching", _form),
+    Peer("Ray Serve 2.60.0, batching", "ray[serve]==2.60.0", ("python", f"{SCRIPTS}/ray_server.py"), _raw),
+)
+
+
+def measure(bench: Bench) -> Section:
+    """A line for each peer, and what this project serves for each request of the best of them."""
+    section = Section()
+    chosen = [peer for peer in PEERS if not bench.peers or peer.name.lower().startswith(bench.peers)]
+    with service(bench) as ours:
+        for peer in chosen:
+            try:
+                section.rows.append(_measured(bench, section, peer, ours))
+            except BenchmarkError as error:
+                section.lines.append(f"{peer.name} skipped: {error}")
+                bench.say(section.lines[-1])
+    _compare(section)
+    return section
+
+
+def _compare(section: Section) -> None:
+    rates = {one.name: one.per_second for one in section.rows if one.per_second}
+    if not rates:
+        return
+    best = max(rates, key=rates.__getitem__)
+    section.lines.append(f"the best peer of this run: {best}")
+    beside = _beside(best)
+    section.figures["times the best peer"] = section.ratio(f"{beside}: {RATE}", f"{best}: {RATE}")
+    section.figures["times the best peer, by processor time"] = section.ratio(
+        f"{best}: {PROCESSOR}", f"{beside}: {PROCESSOR}"
+    )
+
+
+def _beside(name: str) -> str:
+    return f"{OURS} beside {name}"
+
+
+def _measured(bench: Bench, section: Section, peer: Peer, ours: Child) -> Row:
+    bench.say(f"{peer.name}: installing, unless it is there")
+    folder = environment(peer.requirement.partition("=")[0].partition("[")[0], peer.requirement, *peer.extra)
+    bench.say(f"{peer.name}: starting")
+    turns = Turns(bench, section)
+    with _started(bench, peer, folder) as child:
+        turns.add(peer.name, Case(child, peer.request()), warm=2)
+        turns.add(peer.name + ONE, Case(child, peer.request(), 1), warm=0)
+        turns.add(_beside(peer.name), Case(ours, digit()))
+        turns.take(peer.name)
+        return row(section, peer.name, child, one=peer.name + ONE)
+
+
+@contextmanager
+def _started(bench: Bench, peer: Peer, folder: Path) -> Iterator[Child]:
+    port, settings = free_port(), FOLDER / "settings"
+    settings.mkdir(parents=True, exist_ok=True)
+    ports = {'"{port}"': str(port), '"{port2}"': str(free_port())}
+    for name, content in peer.settings.items():
+        text = json.dumps(content)
+        for placeholder, number in ports.items():
+            text = text.replace(placeholder, number)
+        (settings / name).write_text(text)
+    command = [part.format(port=port, folder=settings) for part in peer.command]
+    began = time.monotonic()
+    with started(
+        peer.name,
+        [folder / "bin" / command[0], *command[1:]],
+        port=port,
+        cores=[bench.cores.server],
+        logs=FOLDER / "logs",
+        limit=LIMIT,
+        environment=_environment(port),
+    ) as child:
+        wait_for(child, peer.request(), is_seven, began=began, seconds=START)
+        yield child
+
+
+def _environment(port: int) -> dict[str, str]:
+    return {
+        "PORT": str(port),
+        "PYTHONPATH": str(SCRIPTS),
+        "MODEL": str(latest(DIGITS) / MODEL),
+        # Nobody is told that a benchmark ran.
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }

@@ -1,0 +1,196 @@
+"""Processes that are measured: each on its own cores, with a time limit, ended with everything it started."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from service.settings import ROOT
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Answer, Request, ask
+
+PROC = Path("/proc")
+POLL = 0.01  # seconds between two tries of a server that is starting
+GRACE = 10.0  # seconds to end in before it is killed
+ENDED = "Z"
+TICK = os.sysconf("SC_CLK_TCK")
+MEBIBYTE = 1024 * 1024
+
+
+class Status(NamedTuple):
+    """Some fields of /proc/<pid>/stat."""
+
+    state: str
+    parent: int
+    processor_seconds: float
+    started: int
+
+
+class Child:
+    """A server. Its root is timeout(1), which ends it even if the benchmark is killed; only what that runs counts."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+        self.name = name
+        self.process = process
+        self.port = port
+        self.log = log
+        self.ready_after = 0.0
+        """seconds from the start of the process to the first right answer"""
+
+    def processes(self) -> dict[int, Status]:
+        """Every process of it, by id."""
+        return {
+            pid: status for pid, status in descendants(self.process.pid).items() if pid != self.process.pid
+        }
+
+    def processor_seconds(self) -> float:
+        """User and system time of all of them since they started."""
+        return sum(status.processor_seconds for status in self.processes().values())
+
+    def memory_mb(self) -> float:
+        """Proportional set size (PSS) of all of them: what two share counts half for each. Megabytes."""
+        return sum(_memory(pid) for pid in self.processes()) / 1e6
+
+    def last_words(self) -> str:
+        """The end of its log, for a person who asks why it failed."""
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        return lines[-1][:200] if lines else "it said nothing"
+
+    def stop(self) -> None:
+        """Politely, then not; returns when nothing of it runs any more."""
+        there = descendants(self.process.pid)
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE)
+        until = time.monotonic() + GRACE
+        while (left := _still(there)) and time.monotonic() < until:
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL)
+        self.process.wait()
+
+
+@contextmanager
+def started(
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    port: int,
+    cores: Sequence[int],
+    logs: Path,
+    limit: float,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Child]:
+    """A server while the context lasts, at most `limit` seconds; what it prints goes to a file in `logs`."""
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{''.join(one if one.isalnum() else '-' for one in name)}.log"
+    pinned = ["timeout", "-k", "5", str(round(limit)), *on_cores(cores), *map(str, command)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            pinned,
+            cwd=ROOT,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C is for the benchmark, which then ends them in order.
+            start_new_session=True,
+        )
+    child = Child(name, process, port, log)
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+def wait_for(
+    child: Child, request: Request, right: Callable[[Answer], bool], *, began: float, seconds: float
+) -> None:
+    """Asks every 10 ms until the answer is right, and sets `ready_after` from `began` (monotonic seconds)."""
+    until = began + seconds
+    while time.monotonic() < until:
+        if child.process.poll() is not None:
+            raise BenchmarkError(f"{child.name} ended at its start: {child.last_words()}")
+        with suppress(OSError, http.client.HTTPException):
+            if right(ask(child.port, request, seconds=10)):
+                child.ready_after = time.monotonic() - began
+                return
+        time.sleep(POLL)
+    raise BenchmarkError(f"{child.name} gave no right answer within {seconds:.0f} s: {child.last_words()}")
+
+
+def reported(module: str, *arguments: object, core: int, limit: float) -> Any:
+    """What a module of this package prints as JSON when it runs on a core of its own for at most `limit` seconds."""
+    command = [*on_cores([core]), sys.executable, "-m", f"{__package__}.{module}", *map(str, arguments)]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"{module} was not over after {limit:.0f} s") from error
+    if done.returncode:
+        raise BenchmarkError(f"{module} failed: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout)
+
+
+def on_cores(cores: Sequence[int]) -> list[str]:
+    """The start of a command that may use these cores only."""
+    return ["taskset", "-c", ",".join(map(str, cores))]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def descendants(root: int) -> dict[int, Status]:
+    """A process and everything it started, directly or not."""
+    everything = every_process()
+    found: dict[int, Status] = {}
+    new = [root]
+    while new:
+        pid = new.pop()
+        if pid in everything:
+            found[pid] = everything[pid]
+            new += [one for one, status in everything.items() if status.parent == pid and one not in found]
+    return found
+
+
+def every_process() -> dict[int, Status]:
+    """Of this machine, by id; those that have ended and are not yet waited for are left out."""
+    found = {}
+    for folder in PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            status = parsed((folder / "stat").read_text())
+            if status.state != ENDED:
+                found[int(folder.name)] = status
+    return found
+
+
+def _still(there: Mapping[int, Status]) -> list[int]:
+    """Those of the processes that still run; another may have got the id of one that does not."""
+    now = every_process()
+    return [pid for pid, status in there.items() if pid in now and now[pid].started == status.started]
+
+
+def parsed(stat: str) -> Status:
+    """A line of /proc/<pid>/stat. The name, in parentheses, may hold spaces and parentheses itself."""
+    fields = stat.rpartition(")")[2].split()
+    return Status(fields[0], int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK, int(fields[19]))
+
+
+def _memory(pid: int) -> float:
+    """Bytes."""
+    with suppress(OSError):
+        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return float(line.split()[1]) * 1024
+    return 0.0

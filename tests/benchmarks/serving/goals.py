@@ -1,0 +1,85 @@
+"""What the service is to reach, as ratios of one run, and whether it did."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from tests.benchmarks.serving.bench import COLOUR, Section
+
+Verdict = Literal["aim met", "met", "missed", "not measured"]
+
+
+class Goal(NamedTuple):
+    """`figure` is a name in a section's figures."""
+
+    name: str
+    figure: str
+    must: float
+    aim: float | None = None
+    at_most: bool = False
+    unit: str = ""
+
+
+GOALS = (
+    Goal("MNIST PNG → JSON, 32 clients, share of the FastAPI no-op", "share of the no-op", 0.55, 0.75),
+    Goal("the same, times the best peer", "times the best peer", 3, 4, unit=" ×"),
+    Goal(
+        "p50 at 1 client, times the no-op",
+        "p50 at 1 client, times the no-op",
+        2.0,
+        1.5,
+        at_most=True,
+        unit=" ×",
+    ),
+    Goal("multipart, share of raw", "multipart, share of raw", 0.65),
+    Goal("batch of 64 PNG, images/s, share of the engine's best", "batch, share of the engine", 0.7, 0.9),
+    Goal("binary tensors, images/s, share of the engine's best", "tensors, share of the engine", 0.7, 0.9),
+    Goal("cifar10 PNG → JSON, share of the engine's best", f"{COLOUR}, share of the engine", 0.8, 0.9),
+    Goal("overload by 4, default settings: goodput of the peak", "overload, default queue: goodput", 0.9),
+    Goal(
+        "… p99 of the accepted, share of its bound",
+        "overload, default queue: p99 of the bound",
+        1,
+        at_most=True,
+    ),
+    Goal("overload by 4, short queue: goodput of the peak", "overload, short queue: goodput", 0.9),
+    Goal(
+        "… p99 of the accepted, share of its bound",
+        "overload, short queue: p99 of the bound",
+        1,
+        at_most=True,
+    ),
+    Goal("start of process → first prediction", "start, s", 1.5, 1.0, at_most=True, unit=" s"),
+    Goal("first use of a model, the slowest", "slowest first use, s", 0.3, at_most=True, unit=" s"),
+    Goal("memory of one worker, every model used", "memory, MB", 200, 150, at_most=True, unit=" MB"),
+    Goal("2 workers on 2 cores, times 1 worker", "2 workers, times 1", 1.7, unit=" ×"),
+    Goal("soak: growth after the first minute", "soak: growth, MB", 5, at_most=True, unit=" MB"),
+    Goal("soak: answers of status 500", "soak: answered 500", 0, at_most=True),
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A goal beside what was measured; None is not measured."""
+
+    goal: Goal
+    measured: float | None
+    verdict: Verdict
+
+
+def judged(sections: Iterable[Section]) -> list[Judged]:
+    """Every goal, by the figures of all sections."""
+    figures = {name: value for section in sections for name, value in section.figures.items()}
+    return [Judged(goal, (found := figures.get(goal.figure)), verdict(goal, found)) for goal in GOALS]
+
+
+def verdict(goal: Goal, measured: float | None) -> Verdict:
+    if measured is None:
+        return "not measured"
+    if goal.aim is not None and _reaches(measured, goal.aim, goal.at_most):
+        return "aim met"
+    return "met" if _reaches(measured, goal.must, goal.at_most) else "missed"
+
+
+def _reaches(measured: float, bound: float, at_most: bool) -> bool:
+    return measured <= bound if at_most else measured >= bound

@@ -1,0 +1,83 @@
+"""Where each microsecond of a prediction goes: processor time of a server under load, and of its parts in a loop.
+
+The server's own is measured from outside at 32 clients (/proc), and so is the bare app's, which is the HTTP server
+alone. stages.py times the application and its parts in a process of its own; what a part does not explain is a
+difference, and said to be one.
+"""
+
+import statistics
+
+from tests.benchmarks.serving.bench import DIGITS, Bench, Section
+from tests.benchmarks.serving.beside_no_ops import BARE
+from tests.benchmarks.serving.child import reported
+from tests.benchmarks.serving.models import rows_a_run
+from tests.benchmarks.serving.servers import digit, no_op, service
+from tests.benchmarks.serving.tables import table
+from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
+
+OURS = "this project"
+PARTS = {
+    "body": "read_one(request)",
+    "decode": "images.prepare: PNG → uint8 [28,28,1]",
+    "queue": "Batcher.submit of 32 callers around a run that does nothing",
+    "engine": "Model.infer with as many rows as a run had under load, an image's share",
+    "ranking": "rank(): top-k, margin, entropy",
+    "JSON": "to_json of the answer",
+}
+"""of the application, each timed in a loop"""
+
+
+def measure(bench: Bench) -> Section:
+    """Microseconds of processor time for one prediction at 32 clients."""
+    section = Section()
+    turns = Turns(bench, section)
+    with no_op(bench, BARE) as bare, service(bench) as ours:
+        turns.add(BARE, Case(bare, digit()))
+        turns.add(OURS, Case(ours, digit()))
+        turns.take("hot path")
+        rows = max(1, round(rows_a_run(ours, DIGITS)))
+    bench.say(f"hot path: the parts, with {rows} rows a run")
+    repeats = [_stages(bench, rows) for _ in range(bench.plan.rounds)]
+    stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
+    total, http = section.median(f"{OURS}: {PROCESSOR}"), section.median(f"{BARE}: {PROCESSOR}")
+    lines = breakdown(total, http, stages)
+    section.rounds |= {f"{name}: us": [value] for name, value, _ in lines}
+    section.lines = [
+        f"one prediction at 32 clients, {rows} rows a run, processor time:",
+        *_table(lines).splitlines(),
+    ]
+    return section
+
+
+def breakdown(total: float, http: float, stages: dict[str, float]) -> list[tuple[str, float, str]]:
+    """(part, microseconds, how it was got), the parts in the order of a request; together they are the total."""
+    parts = [(name, stages[name], how) for name, how in PARTS.items()]
+    routing = stages["application"] - sum(value for _, value, _ in parts)
+    rest = total - http - stages["application"]
+    return [
+        ("HTTP server and parsing", http, "the bare ASGI app under the same load"),
+        (
+            "routing, middleware, response",
+            routing,
+            "the application called without a server, less the parts below",
+        ),
+        *parts,
+        (
+            "rest",
+            rest,
+            "the server under load, less HTTP and the application: wake-ups, larger answers, cold caches",
+        ),
+        ("in all", total, "the server under load, /proc/<pid>/stat"),
+    ]
+
+
+def _table(lines: list[tuple[str, float, str]]) -> str:
+    total = lines[-1][1]
+    rows = [(name, how, f"{value:.1f}", f"{100 * value / total:.0f} %") for name, value, how in lines]
+    return table(("part", "how it was got", "µs", "share"), rows, left=2)
+
+
+def _stages(bench: Bench, rows: int) -> dict[str, float]:
+    options = ("--rows", rows, "--seconds", bench.plan.stage_seconds)
+    found: dict[str, float] = reported("stages", *options, core=bench.cores.server, limit=120)
+    return found

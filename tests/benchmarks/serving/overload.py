@@ -1,0 +1,113 @@
+"""Four times what the service can serve: how much of its best it still serves, and how long the accepted wait.
+
+The best is what wrk, which waits, gets with few or many connections. The overload is open-loop (open_loop.py): it
+does not wait. cifar10 is the model for which the engine is the bottleneck; the digits, where HTTP is, show what
+refusing itself costs.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.settings import Settings
+from tests.benchmarks.serving.bench import COLOUR, CONNECTIONS, Bench, Section
+from tests.benchmarks.serving.child import Child, reported
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.servers import digit, photo, service
+from tests.benchmarks.serving.wrk import Load, load
+
+TIMES = 4
+BOUND = 5  # times the unloaded p99
+MANY = 4 * CONNECTIONS
+ANSWERS = {"200", "503", "504"}
+"""what an overloaded service may say"""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a model can do before there is too much."""
+
+    model: str
+    request: Request
+    peak: float
+    """requests a second"""
+    unloaded: float
+    """99th percentile at one client, in milliseconds"""
+
+    @property
+    def bound(self) -> float:
+        """Milliseconds that the accepted may wait at the 99th percentile."""
+        return BOUND * self.unloaded + 1000 * Settings().max_batch_wait
+
+    @property
+    def short_delay(self) -> float:
+        """Seconds. A caller waits for those before, and then for a run with as many: together no more than four
+        unloaded p99, which leaves one for the rest."""
+        return 2 * self.unloaded / 1000
+
+
+def measure(bench: Bench) -> Section:
+    """Default settings first, then a queue as short as the bound on waiting asks for."""
+    section = Section()
+    for model in bench.plan.overloaded:
+        request = photo() if model == COLOUR else digit()
+        with service(bench) as child:
+            capacity = _capacity(bench, child, model, request)
+            _overloaded(bench, section, child, capacity, "default queue")
+        delay = f"{capacity.short_delay:.4f}"
+        section.lines.append(f"{model}: peak {capacity.peak:,.0f}/s, unloaded p99 {capacity.unloaded:.2f} ms")
+        section.lines.append(f"{model}: the short queue is CONVSCOPE_MAX_QUEUE_DELAY={delay}")
+        with service(bench, CONVSCOPE_MAX_QUEUE_DELAY=delay) as child:
+            _overloaded(bench, section, child, capacity, "short queue")
+    return section
+
+
+def _capacity(bench: Bench, child: Child, model: str, request: Request) -> Capacity:
+    unloaded = _load(bench, child, request, 1).p99_ms
+    peak = max(_load(bench, child, request, count).per_second for count in (CONNECTIONS, MANY))
+    return Capacity(model, request, peak, unloaded)
+
+
+def _load(bench: Bench, child: Child, request: Request, connections: int) -> Load:
+    # A queue that is bounded by time may refuse some of many.
+    return load(
+        child,
+        request,
+        connections=connections,
+        seconds=bench.plan.seconds,
+        cores=[bench.cores.load],
+        may_refuse=connections > 1,
+    )
+
+
+def _overloaded(bench: Bench, section: Section, child: Child, capacity: Capacity, queue: str) -> None:
+    bench.say(f"overload: {capacity.model}, {queue}")
+    found = offered(bench, child.port, capacity.request, TIMES * capacity.peak)
+    rates = found["answered_per_second"]
+    p99 = found["p99_ms"].get("200", float("inf"))
+    label = "overload" if capacity.model == COLOUR else f"overload, {capacity.model}"
+    section.figures[f"{label}, {queue}: goodput"] = rates.get("200", 0.0) / capacity.peak
+    section.figures[f"{label}, {queue}: p99 of the bound"] = p99 / capacity.bound
+    answers = ", ".join(f"{status}: {rate:,.0f}/s" for status, rate in rates.items())
+    section.lines.append(
+        f"{capacity.model}, {queue}: {found['sent_per_second']:,.0f}/s sent over {found['connections']} connections, "
+        f"{found['unsent_per_second']:,.0f}/s found none free; answered {answers}; "
+        f"p99 of the accepted {p99:.1f} ms, bound {capacity.bound:.1f} ms"
+    )
+    if found["lost"] or rates.keys() - ANSWERS:
+        raise BenchmarkError(
+            f"overload of {capacity.model}: {found['lost']} connections lost, answered {answers}"
+        )
+
+
+def offered(bench: Bench, port: int, request: Request, rate: float) -> dict[str, Any]:
+    """What open_loop.py says of this rate, in requests a second."""
+    seconds = bench.plan.overload_seconds
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "request"
+        file.write_bytes(request.raw())
+        options = ("--port", port, "--request", file, "--rate", rate, "--seconds", seconds)
+        found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=seconds + 60)
+    return found

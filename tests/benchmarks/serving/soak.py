@@ -1,0 +1,92 @@
+"""Minutes of mixed load, valid and not: whether memory grows after the first, and whether anything answers 500."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from service.settings import ROOT
+from tests.benchmarks.serving.bench import Bench, Section
+from tests.benchmarks.serving.child import Child, on_cores
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.mixed_load import MIXED
+from tests.benchmarks.serving.servers import service
+
+FIRST_MINUTE = 60.0
+EVERY = 0.5  # seconds between two readings
+AT_EACH_END = 10.0  # seconds whose readings are one: a median
+
+
+def measure(bench: Bench) -> Section:
+    """Of a run shorter than five minutes, the first fifth stands for the first minute."""
+    section = Section()
+    seconds = bench.plan.soak_seconds
+    if seconds <= 0:
+        return section
+    with service(bench, limit=seconds + 300) as child, tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [*on_cores([bench.cores.load]), "timeout", str(round(seconds) + 120), sys.executable, "-m"]
+        command += [
+            "tests.benchmarks.serving.mixed_load",
+            "--port",
+            str(child.port),
+            "--seconds",
+            str(seconds),
+        ]
+        with subprocess.Popen([*command, "--json", str(result)], cwd=ROOT, start_new_session=True) as load:  # noqa: S603
+            try:
+                readings = _watched(bench, child, load, seconds)
+            finally:
+                load.terminate()
+        if load.returncode:
+            raise BenchmarkError(f"the mixed load failed; the service: {child.last_words()}")
+        _answers(section, json.loads(result.read_text()))
+    section.figures["soak: growth, MB"] = growth(readings, min(FIRST_MINUTE, seconds / 5), AT_EACH_END)
+    section.rounds["soak: MB"] = [megabytes for _, megabytes in readings]
+    section.lines.append(
+        f"{seconds:.0f} s; memory went from {readings[0][1]:.1f} to {readings[-1][1]:.1f} MB"
+    )
+    return section
+
+
+def _watched(
+    bench: Bench, child: Child, load: "subprocess.Popen[bytes]", seconds: float
+) -> list[tuple[float, float]]:
+    """(seconds, megabytes) until the load is over."""
+    began, said = time.monotonic(), 0.0
+    readings: list[tuple[float, float]] = []
+    while load.poll() is None:
+        if not child.processes():
+            raise BenchmarkError(f"the service ended: {child.last_words()}")
+        now = time.monotonic() - began
+        readings.append((now, child.memory_mb()))
+        if now >= said:
+            bench.say(f"soak: {now:.0f} of {seconds:.0f} s, {readings[-1][1]:.1f} MB")
+            said += 30
+        time.sleep(EVERY)
+    return readings
+
+
+def growth(readings: list[tuple[float, float]], after: float, span: float) -> float:
+    """Megabytes from `after` seconds to the end, each end the median of a span of readings."""
+    last = readings[-1][0]
+    first = [megabytes for at, megabytes in readings if after <= at <= after + span]
+    end = [megabytes for at, megabytes in readings if at >= last - span]
+    return statistics.median(end) - statistics.median(first)
+
+
+def _answers(section: Section, counts: dict[str, dict[str, int]]) -> None:
+    """`counts` is how often each kind of request was answered with each status."""
+    section.figures["soak: requests"] = sum(sum(statuses.values()) for statuses in counts.values())
+    section.figures["soak: answered 500"] = sum(statuses.get("500", 0) for statuses in counts.values())
+    wrong = 0
+    for kind, statuses in counts.items():
+        expected = MIXED[kind].status
+        text = ", ".join(f"{count:,} × {status}" for status, count in sorted(statuses.items()))
+        others = sum(count for status, count in statuses.items() if int(status) != expected)
+        wrong += others
+        section.lines.append(f"{kind}: {text}" + (f": {others:,} are not {expected}" if others else ""))
+    section.figures["soak: other answers than expected"] = wrong

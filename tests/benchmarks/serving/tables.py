@@ -1,0 +1,91 @@
+"""What is printed: Markdown that a README can take as it is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.benchmarks.serving.bench import Row, Section
+from tests.benchmarks.serving.goals import Goal, Judged
+
+SERVERS = (
+    "one core, 32 connections unless noted",
+    "images/s",
+    "processor time an image",
+    "p50 at 1 client",
+    "ready after",
+    "memory",
+)
+
+
+def report(
+    facts: Mapping[str, Any], sections: Mapping[str, Section], goals: Sequence[Judged], failed: Sequence[str]
+) -> str:
+    """Everything, for a person."""
+    told = {one.goal.figure for one in goals}
+    rows = [row for section in sections.values() for row in section.rows]
+    parts = [heading(facts)]
+    if rows:
+        parts.append(table(SERVERS, [_cells(row) for row in rows]))
+    for name, section in sections.items():
+        more = {key: value for key, value in section.figures.items() if key not in told}
+        lines = [*section.lines, *(f"{key}: {value:,.4g}" for key, value in more.items())]
+        parts.append("\n".join([f"{name}:", *(f"  {line}" for line in lines)]))
+    parts.append(table(("goal", "measured", "must", "aim", ""), [_judged_cells(one) for one in goals]))
+    return "\n\n".join([*parts, *failed])
+
+
+def heading(facts: Mapping[str, Any]) -> str:
+    """The machine in a few lines."""
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
+    changed = " (and changes since)" if facts["changed since"] else ""
+    when = f"{facts['date']}, load average {facts['load average']:.1f}"
+    return "\n".join(
+        (
+            f"{facts['processor']}, {facts['cores']['all']} cores; {' '.join(facts['flags'])}",
+            f"Python {facts['python']}, {packages}, {facts['wrk']}",
+            f"commit {facts['commit']}{changed}, {when}",
+            f"settings: {settings}",
+        )
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Markdown whose columns also line up in a terminal: the first `left` to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        pairs = enumerate(zip(cells, widths, strict=True))
+        both = [cell.ljust(width) if at < left else cell.rjust(width) for at, (cell, width) in pairs]
+        return "| " + " | ".join(both) + " |"
+
+    rule = ["-" * width if at < left else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    return "\n".join([line(head), line(rule), *(line(row) for row in rows)])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        _figure(row.per_second, ",.0f"),
+        _figure(row.processor_us, ",.1f", " µs"),
+        _figure(row.p50_ms, ".2f", " ms"),
+        _figure(row.ready_after, ".2f", " s"),
+        _figure(row.memory_mb, ",.0f", " MB"),
+    )
+
+
+def _figure(value: float | None, form: str, unit: str = "") -> str:
+    return "" if value is None else format(value, form) + unit
+
+
+def _judged_cells(one: Judged) -> tuple[str, ...]:
+    return (
+        one.goal.name,
+        _figure(one.measured, ".3g", one.goal.unit),
+        _bound(one.goal, one.goal.must),
+        _bound(one.goal, one.goal.aim),
+        one.verdict,
+    )
+
+
+def _bound(goal: Goal, value: float | None) -> str:
+    return "" if value is None else ("≤ " if goal.at_most else "≥ ") + _figure(value, ".3g", goal.unit)

@@ -1,0 +1,64 @@
+"""Processes and their ends."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.serving.child import descendants, every_process, free_port, parsed, started, wait_for
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Request
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+# A child with a child of its own that left the session: what a server with daemons does.
+FAMILY = """
+import subprocess, sys
+one = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(one.pid, flush=True)
+one.wait()
+"""
+
+
+def test_a_process_with_a_strange_name_is_read() -> None:
+    fields = ["S", "17", *["0"] * 9, "250", "50", *["0"] * 6, "4711", "0"]
+    found = parsed(f"42 (a) name (with) ) {' '.join(fields)}")
+    assert (found.parent, found.started) == (17, 4711)
+    assert found.processor_seconds == 300 / os.sysconf("SC_CLK_TCK")
+
+
+def test_everything_a_server_started_counts_and_ends_with_it(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    command = [sys.executable, "-c", FAMILY]
+    with started("a family", command, port=0, cores=[core], logs=tmp_path, limit=60) as child:
+        while not (said := child.log.read_text()):
+            time.sleep(0.01)
+        grandchild = int(said)
+        there = child.processes()
+        assert grandchild in there
+        assert len(there) == 2
+        assert os.sched_getaffinity(grandchild) == {core}
+        assert child.memory_mb() > 2
+        assert 0 < child.processor_seconds() < 30
+    assert not there.keys() & every_process().keys()
+
+
+def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such setting')"]
+    port = free_port()
+    with (
+        started(
+            "it", command, port=port, cores=[min(os.sched_getaffinity(0))], logs=tmp_path, limit=60
+        ) as child,
+        pytest.raises(BenchmarkError, match="no such setting"),
+    ):
+        wait_for(child, Request("/", b"", "text/plain"), bool, began=time.monotonic(), seconds=30)
+
+
+def test_descendants_are_none_of_a_process_that_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    assert descendants(process.pid) == {}

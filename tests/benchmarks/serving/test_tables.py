@@ -1,0 +1,63 @@
+"""What is printed, and what the figures are."""
+
+import pytest
+
+from tests.benchmarks.serving.bench import Cores, Row, Section
+from tests.benchmarks.serving.goals import judged
+from tests.benchmarks.serving.hot_path import PARTS, breakdown
+from tests.benchmarks.serving.machine import machine
+from tests.benchmarks.serving.soak import growth
+from tests.benchmarks.serving.tables import report, table
+
+
+def test_columns_line_up_and_numbers_are_to_the_right() -> None:
+    assert table(("name", "rate"), [("a", "5"), ("longer", "1,000")]).splitlines() == [
+        "| name   |  rate |",
+        "| ------ | ----: |",
+        "| a      |     5 |",
+        "| longer | 1,000 |",
+    ]
+
+
+def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
+    """Not the ratio of the medians: 3 / 4 here."""
+    section = Section(rounds={"ours": [1.0, 3.0, 30.0], "theirs": [2.0, 4.0, 10.0]})
+    assert section.ratio("ours", "theirs") == 0.75
+    section.rounds["theirs"] = [1.0, 30.0, 4.0]
+    assert section.ratio("ours", "theirs") == 1.0
+    with pytest.raises(ValueError, match="zip"):
+        Section(rounds={"ours": [1.0], "theirs": [1.0, 2.0]}).ratio("ours", "theirs")
+
+
+def test_the_report_has_the_machine_the_servers_the_goals_and_what_failed() -> None:
+    section = Section(
+        rows=[Row("a server", per_second=1234.4, p50_ms=0.254)],
+        figures={"share of the no-op": 0.6, "another figure": 12.0},
+        lines=["a peer skipped: no reason"],
+    )
+    text = report(
+        machine(Cores(0, 1)), {"no-ops": section}, judged([section]), ["soak could not be measured"]
+    )
+    assert "1,234" in text
+    assert "0.25 ms" in text
+    assert "a peer skipped: no reason" in text
+    assert "another figure: 12" in text
+    assert "onnxruntime" in text
+    assert text.endswith("soak could not be measured")
+    line = next(line for line in text.splitlines() if "share of the FastAPI no-op" in line)
+    assert [cell.strip() for cell in line.split("|")[2:6]] == ["0.6", "≥ 0.55", "≥ 0.75", "met"]
+
+
+def test_the_parts_of_a_request_add_up_to_all_of_it() -> None:
+    stages = dict.fromkeys(PARTS, 2.0) | {"application": 50.0}
+    lines = breakdown(200.0, 40.0, stages)
+    assert lines[-1][:2] == ("in all", 200.0)
+    assert sum(value for _, value, _ in lines[:-1]) == pytest.approx(200)
+    assert ("rest", 110.0) in [line[:2] for line in lines]
+
+
+def test_growth_is_counted_from_the_first_minute_on() -> None:
+    """What is taken in the first minute is no growth, nor is a single high reading."""
+    readings = [(float(second), 100.0 if second < 50 else 150.0 + second / 100) for second in range(300)]
+    readings[200] = (200.0, 900.0)
+    assert growth(readings, after=60, span=10) == pytest.approx(2.3, abs=0.1)

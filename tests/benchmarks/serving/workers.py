@@ -1,0 +1,45 @@
+"""Two workers on two cores against one on one, the load generator niced beside them."""
+
+from tests.benchmarks.serving.bench import COLOUR, DIGITS, Bench, Section
+from tests.benchmarks.serving.child import Child
+from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.servers import digit, photo, service
+from tests.benchmarks.serving.wrk import Load, load
+
+CONNECTIONS = 64
+NICE = 19
+WARM = 2  # seconds: the second worker may be ready a little after the first
+
+
+def measure(bench: Bench) -> Section:
+    """Both are up, and loads take turns; the generator may use both cores, and gets what the workers leave."""
+    section = Section()
+    cores = sorted({bench.cores.server, bench.cores.load})
+    if len(cores) < 2:
+        section.lines.append("there is one core only: not measured")
+        return section
+    requests = {DIGITS: digit(), COLOUR: photo()}
+    with service(bench) as single, service(bench, cores=cores, WEB_CONCURRENCY="2") as double:
+        children = {"1 worker": single, "2 workers": double}
+        for name, child in children.items():
+            section.lines.append(f"{name}: {len(child.processes())} processes")
+            for request in requests.values():
+                _load(child, request, cores, WARM)
+        for at in range(bench.plan.rounds):
+            bench.say(f"workers: round {at + 1} of {bench.plan.rounds}")
+            for model, request in requests.items():
+                for name, child in children.items():
+                    one = _load(child, request, cores, bench.plan.seconds)
+                    section.rounds.setdefault(f"{name}, {model}: requests/s", []).append(one.per_second)
+    for model in requests:
+        both = (f"{count}, {model}: requests/s" for count in ("2 workers", "1 worker"))
+        section.figures[f"2 workers, times 1, {model}"] = section.ratio(*both)
+    section.figures["2 workers, times 1"] = section.figures[f"2 workers, times 1, {DIGITS}"]
+    section.lines.append(
+        f"wrk with {CONNECTIONS} connections at nice {NICE} on both cores; the goal is judged by {DIGITS}"
+    )
+    return section
+
+
+def _load(child: Child, request: Request, cores: list[int], seconds: int) -> Load:
+    return load(child, request, connections=CONNECTIONS, seconds=seconds, cores=cores, nice=NICE)
