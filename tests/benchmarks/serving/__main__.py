@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.serving import (
     beside_no_ops,
@@ -27,7 +28,7 @@ from tests.benchmarks.serving import (
 from tests.benchmarks.serving.bench import FOLDER, FULL, SHORT, Bench, Cores, Plan, Section
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.goals import judged
-from tests.benchmarks.serving.machine import machine
+from tests.benchmarks.serving.machine import idle, machine
 from tests.benchmarks.serving.tables import report
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "hot-path": hot_path.measure,
     "soak": soak.measure,
 }
+QUIET = 0.9
 LONG = ("peers", "workers", "soak")
 """not in the short form"""
 
@@ -52,6 +54,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     bench = Bench(_plan(options), Cores.allowed(), tuple(name.lower() for name in options.peers))
     names = options.only or [name for name in SECTIONS if not (options.short and name in LONG)]
+    idle_before = idle(bench.cores)
+    if idle_before < QUIET:
+        bench.say(f"the cores are only {idle_before:.0%} idle: trust ratios, and processor time above all")
     found: dict[str, Section] = {}
     failed: list[str] = []
     try:
@@ -63,11 +68,13 @@ def main() -> int:
                 bench.say(failed[-1])
     except KeyboardInterrupt:
         failed.append("interrupted")
-    return _finish(options.json, bench, found, failed)
+    return _finish(options.json, bench, machine(bench.cores, idle_before), found, failed)
 
 
-def _finish(file: Path, bench: Bench, found: dict[str, Section], failed: list[str]) -> int:
-    facts, goals = machine(bench.cores), judged(found.values())
+def _finish(
+    file: Path, bench: Bench, facts: dict[str, Any], found: dict[str, Section], failed: list[str]
+) -> int:
+    goals = judged(found.values())
     print(report(facts, found, goals, failed))
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {

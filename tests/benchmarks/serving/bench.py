@@ -32,6 +32,7 @@ class Plan:
     overloaded: tuple[str, ...]
     """models"""
     stage_seconds: float
+    stage_repeats: int
     soak_seconds: float
 
 
@@ -44,17 +45,19 @@ FULL = Plan(
     overload_seconds=10.0,
     overloaded=(COLOUR, DIGITS),
     stage_seconds=0.5,
+    stage_repeats=3,
     soak_seconds=300.0,
 )
 SHORT = Plan(
     rounds=2,
     seconds=1,
     warm=0,
-    engine_seconds=0.5,
-    starts=3,
+    engine_seconds=0.4,
+    starts=2,
     overload_seconds=1.5,
     overloaded=(COLOUR,),
-    stage_seconds=0.1,
+    stage_seconds=0.15,
+    stage_repeats=1,
     soak_seconds=0.0,
 )
 

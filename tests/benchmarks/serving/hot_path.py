@@ -17,6 +17,7 @@ from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
 
 OURS = "this project"
 PARTS = {
+    "routing": "the application with an endpoint that does nothing: routing, middleware, response",
     "body": "read_one(request)",
     "decode": "images.prepare: PNG → uint8 [28,28,1]",
     "queue": "Batcher.submit of 32 callers around a run that does nothing",
@@ -37,7 +38,7 @@ def measure(bench: Bench) -> Section:
         turns.take("hot path")
         rows = max(1, round(rows_a_run(ours, DIGITS)))
     bench.say(f"hot path: the parts, with {rows} rows a run")
-    repeats = [_stages(bench, rows) for _ in range(bench.plan.rounds)]
+    repeats = [_stages(bench, rows) for _ in range(bench.plan.stage_repeats)]
     stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
     total, http = section.median(f"{OURS}: {PROCESSOR}"), section.median(f"{BARE}: {PROCESSOR}")
     lines = breakdown(total, http, stages)
@@ -52,20 +53,20 @@ def measure(bench: Bench) -> Section:
 def breakdown(total: float, http: float, stages: dict[str, float]) -> list[tuple[str, float, str]]:
     """(part, microseconds, how it was got), the parts in the order of a request; together they are the total."""
     parts = [(name, stages[name], how) for name, how in PARTS.items()]
-    routing = stages["application"] - sum(value for _, value, _ in parts)
+    between = stages["application"] - sum(value for _, value, _ in parts)
     rest = total - http - stages["application"]
     return [
         ("HTTP server and parsing", http, "the bare ASGI app under the same load"),
-        (
-            "routing, middleware, response",
-            routing,
-            "the application called without a server, less the parts below",
-        ),
         *parts,
+        (
+            "between the parts",
+            between,
+            "the application past the server, 32 calls at a time, less the parts: awaits, colder caches",
+        ),
         (
             "rest",
             rest,
-            "the server under load, less HTTP and the application: wake-ups, larger answers, cold caches",
+            "the server under load, less HTTP and the application: smaller runs, wake-ups, larger answers",
         ),
         ("in all", total, "the server under load, /proc/<pid>/stat"),
     ]

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,10 +19,28 @@ SETTINGS = {
     "engine", "precision", "engine_threads", "inline_run",
     "max_batch_rows", "max_batch_wait", "max_queue_rows", "max_queue_delay",
 }  # fmt: skip
+IDLE = 3  # the field of /proc/stat
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
 
 
-def machine(cores: Cores) -> dict[str, Any]:
+def idle(cores: Cores, seconds: float = 0.5) -> float:
+    """The share of the time that the two cores have nothing to do: below nine tenths, something else is running."""
+    names = {f"cpu{cores.server}", f"cpu{cores.load}"}
+    before = _ticks(names)
+    time.sleep(seconds)
+    spent = [now - then for now, then in zip(_ticks(names), before, strict=True)]
+    return spent[IDLE] / max(1, sum(spent))
+
+
+def _ticks(names: set[str]) -> list[int]:
+    """Of /proc/stat, by kind, added up over the cores."""
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    return [
+        sum(map(int, kind)) for kind in zip(*(line[1:] for line in lines if line[0] in names), strict=True)
+    ]
+
+
+def machine(cores: Cores, idle_before: float) -> dict[str, Any]:
     """Processor, versions, commit, date, and the settings that decide."""
     settings = Settings()
     return {
@@ -31,7 +50,7 @@ def machine(cores: Cores) -> dict[str, Any]:
         "processor": _cpu("model name"),
         "flags": [flag for flag in FLAGS if flag in _cpu("flags").split()],
         "cores": {"all": os.cpu_count(), "server": cores.server, "load": cores.load},
-        "load average": os.getloadavg()[2],
+        "idle before": round(idle_before, 2),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in PACKAGES},

@@ -8,12 +8,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from fastapi import Request
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic_core import to_json
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Scope
 
 from service.app import create_app
@@ -21,6 +23,7 @@ from service.batcher import Batcher, Limits
 from service.dependencies import FILE_FIELD
 from service.images import PrepareOptions, prepare
 from service.ranking import rank
+from service.schemas import PredictionQuery
 from service.settings import Settings
 from service.uploads import read_one
 from tests.benchmarks.serving.apps import bare
@@ -60,10 +63,11 @@ async def stages(rows: int, seconds: float) -> dict[str, float]:
         probabilities = model.infer(images[:1])
         answer = json.loads(await called(app))
         queue: Batcher[NDArray[np.float32]] = Batcher(_nothing, Limits())
-        empty = await awaited(_empty, seconds)
+        idle = await without_work()
+        harness, empty = await together(lambda: called(bare()), seconds), await awaited(_empty, seconds)
         return {
-            "application": await together(lambda: called(app), seconds)
-            - await together(lambda: called(bare()), seconds),
+            "application": await together(lambda: called(app), seconds) - harness,
+            "routing": await together(lambda: called(idle), seconds) - harness,
             "body": await awaited(lambda: read_one(_request(), field=FILE_FIELD, max_bytes=1 << 20), seconds)
             - empty,
             "decode": timed(lambda: prepare(IMAGE, spec, PrepareOptions(), max_pixels=limit), seconds),
@@ -73,6 +77,27 @@ async def stages(rows: int, seconds: float) -> dict[str, float]:
             "ranking": timed(lambda: rank(probabilities), seconds),
             "JSON": timed(lambda: to_json(answer), seconds),
         }
+
+
+async def without_work() -> FastAPI:
+    """The same application, except that the endpoint of predictions does nothing: what stands around it."""
+    constant = b'{"label":"7"}'
+
+    async def endpoint(request: Request, model: str, query: PredictionQuery) -> Response:
+        return Response(constant, media_type="application/json")
+
+    app = create_app(Settings())
+    routes = app.router.routes
+    at, route = next((at, one) for at, one in enumerate(routes) if _predicts(one))
+    # A route made anew for this endpoint: the service's own is shared by every application of the process.
+    routes[at] = type(route)(route.path, endpoint, methods=["POST"], operation_id="without_work")
+    if await called(app) != constant:
+        raise RuntimeError("the endpoint of predictions was not replaced")
+    return app
+
+
+def _predicts(route: BaseRoute) -> TypeGuard[APIRoute]:
+    return isinstance(route, APIRoute) and route.operation_id == "predict"
 
 
 async def called(app: ASGIApp) -> bytes:

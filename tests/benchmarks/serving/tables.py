@@ -12,7 +12,7 @@ SERVERS = (
     "processor time an image",
     "p50 at 1 client",
     "ready after",
-    "memory",
+    "memory (PSS)",
 )
 
 
@@ -38,7 +38,7 @@ def heading(facts: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
     changed = " (and changes since)" if facts["changed since"] else ""
-    when = f"{facts['date']}, load average {facts['load average']:.1f}"
+    when = f"{facts['date']}, the cores were {facts['idle before']:.0%} idle before"
     return "\n".join(
         (
             f"{facts['processor']}, {facts['cores']['all']} cores; {' '.join(facts['flags'])}",

@@ -59,6 +59,8 @@ class Turns:
 
     def _measure(self, name: str, case: Case) -> None:
         one = self._load(case, self._bench.plan.seconds)
+        if one.refused:
+            self._section.lines.append(f"{name}: {one.refused:,} requests were refused in a round")
         self._note(name, RATE, one.per_second * case.images)
         self._note(name, PROCESSOR, one.processor_us / case.images)
         self._note(name, P50, one.p50_ms)
@@ -70,8 +72,14 @@ class Turns:
         self._note(name, PROCESSOR, best.processor_us)
 
     def _load(self, case: Case, seconds: int) -> Load:
-        cores = [self._bench.cores.load]
-        return load(case.child, case.request, connections=case.connections, seconds=seconds, cores=cores)
+        return load(
+            case.child,
+            case.request,
+            connections=case.connections,
+            seconds=seconds,
+            cores=[self._bench.cores.load],
+            may_refuse=True,
+        )
 
     def _note(self, name: str, figure: str, value: float) -> None:
         self._section.rounds.setdefault(f"{name}: {figure}", []).append(value)

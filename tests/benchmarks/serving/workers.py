@@ -42,4 +42,6 @@ def measure(bench: Bench) -> Section:
 
 
 def _load(child: Child, request: Request, cores: list[int], seconds: int) -> Load:
-    return load(child, request, connections=CONNECTIONS, seconds=seconds, cores=cores, nice=NICE)
+    return load(
+        child, request, connections=CONNECTIONS, seconds=seconds, cores=cores, nice=NICE, may_refuse=True
+    )
