@@ -51,7 +51,8 @@ def main() -> int:
     if not wrk.installed():
         print(wrk.MISSING, file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored, as in the background
+        signal.signal(number, _interrupted)
     bench = Bench(_plan(options), Cores.allowed(), tuple(name.lower() for name in options.peers))
     names = options.only or [name for name in SECTIONS if not (options.short and name in LONG)]
     idle_before = idle(bench.cores)
