@@ -86,6 +86,7 @@ def metrics(
     temperature: float,
     validation_accuracy: float | None,
     readings: list[Reading],
+    accuracy_tta: float | None = None,
 ) -> Metrics:
     """Everything the manifest says of the served probabilities [N,classes] on the whole test set.
 
@@ -108,4 +109,5 @@ def metrics(
         per_class=per_class(confusion, names),
         confusion=confusion.tolist(),
         readings=readings,
+        accuracy_tta=accuracy_tta,
     )

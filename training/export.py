@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from service.manifest import (
     HISTORY,
@@ -30,11 +31,12 @@ from service.manifest import (
     file_entry,
 )
 from training import evaluate
-from training.datasets import DATASETS, Arrays, Dataset, training_split
+from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
 from training.fit import Run, in_float32
 from training.graphs import serving_model, softmax, write_graphs
 from training.parity import bfloat16_answers, compare, in_shorter_floats, run_graph
 from training.statistics import layer_table, weight_statistics
+from training.views import mean_logits
 
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
 _BATCH = 500
@@ -90,6 +92,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         temperature=temperature,
         validation_accuracy=run.history[-1].get("val_accuracy"),
         readings=_readings(run, arrays),
+        accuracy_tta=_accuracy_tta(run, arrays, step),
     )
     height, width, channels = dataset.shape
     return Manifest(
@@ -116,6 +119,20 @@ def _temperature(run: Run, arrays: Arrays) -> float:
     _, _, images, labels = training_split(arrays)
     logits = run.model.predict(images, batch_size=_BATCH, verbose=0)
     return round(evaluate.fit_temperature(logits, labels), 4)
+
+
+def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
+    """Of nets that were trained on mirrored and shifted photographs; None for others."""
+    if run.experiment.augmentation != "photographs":
+        return None
+    step("reading the test set six times over, for comparison with papers that do")
+
+    def predict(images: Images) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = run.model.predict(images, batch_size=_BATCH, verbose=0)
+        return logits
+
+    logits = mean_logits(predict, arrays.test_images)
+    return float((logits.argmax(axis=1) == arrays.test_labels).mean())
 
 
 def _readings(run: Run, arrays: Arrays) -> list[Reading]:
