@@ -184,6 +184,7 @@ async def _infer(request: Request, model: Model) -> Response:
     service = service_of(request)
     settings = service.settings
     body, json_length = await _body(request, settings.max_batch_bytes)
+    model.refuse_if_full()
     deadline = deadline_of(service)
     bounds = Bounds(settings.max_json_bytes, settings.max_batch_files)
     asked = parse(body, json_length, model.manifest.input, bounds)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,7 +15,7 @@ from tests.conftest import serving
 from tests.service.shipped import MODELS, latest, linked, manifest, run, test_set
 
 LENGTH = "Inference-Header-Content-Length"
-EXACT = {"engine": "onnxruntime"}
+EXACT: dict[str, Any] = {"engine": "onnxruntime", "deadline": 300}  # however busy the machine is
 
 
 async def binary_outputs(
@@ -42,12 +43,12 @@ async def binary_outputs(
 
 
 async def test_answers_are_the_exported_graphs_own(tmp_path: Path) -> None:
-    """A thousand test images of every model."""
+    """A hundred test images of every model in one request, which is two runs."""
     async with serving(linked(tmp_path, *MODELS), **EXACT) as client:
         for name in MODELS:
             images, _ = test_set(manifest(name)["dataset"])
-            expected = np.load(latest(name) / TEST_PROBABILITIES)[:1000]
-            found = (await binary_outputs(client, name, images[:1000], "probabilities"))["probabilities"]
+            expected = np.load(latest(name) / TEST_PROBABILITIES)[:100]
+            found = (await binary_outputs(client, name, images[:100], "probabilities"))["probabilities"]
             assert np.abs(found - expected).max() < 1e-4, name
             assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1)), name
 
