@@ -66,14 +66,7 @@ def test_metrics_follow_from_the_shipped_probabilities(name: str) -> None:
     assert manifest.parity.labels_changed_clear == 0
 
 
-_BELOW = pytest.mark.xfail(
-    strict=True, reason="reads 64.13 %; a point under the first run's 65.3 % is 64.3 %"
-)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=_BELOW if name == "cifar10-strided" else ()) for name in FIRST_RUN]
-)
+@pytest.mark.parametrize("name", FIRST_RUN)
 def test_accuracy_is_within_a_point_of_the_first_run(name: str) -> None:
     assert shipped(name).metrics.accuracy >= FIRST_RUN[name] - 0.01
 
