@@ -26,6 +26,8 @@ class Plan:
     """of one load"""
     warm: int
     """seconds of load before the first round, where a request alone does not warm enough"""
+    alone: bool
+    """also the bare app at one client, which no goal asks for"""
     engine_seconds: float
     starts: int
     overload_seconds: float
@@ -40,6 +42,7 @@ FULL = Plan(
     rounds=5,
     seconds=4,
     warm=2,
+    alone=True,
     engine_seconds=2.0,
     starts=5,
     overload_seconds=10.0,
@@ -52,6 +55,7 @@ SHORT = Plan(
     rounds=2,
     seconds=1,
     warm=0,
+    alone=False,
     engine_seconds=0.4,
     starts=2,
     overload_seconds=1.5,

@@ -28,7 +28,8 @@ def measure(bench: Bench) -> Section:
         ours = stack.enter_context(service(bench))
         for name, child in no_ops.items():
             turns.add(name, Case(child, digit()), warm=1)
-            turns.add(name + ONE, Case(child, digit(), 1), warm=0)
+            if name != BARE or bench.plan.alone:
+                turns.add(name + ONE, Case(child, digit(), 1), warm=0)
         _add_ours(turns, ours)
         _add_tensors(turns, ours, section)
         for model in (DIGITS, COLOUR):

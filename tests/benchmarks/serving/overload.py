@@ -108,6 +108,17 @@ def offered(bench: Bench, port: int, request: Request, rate: float) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "request"
         file.write_bytes(request.raw())
-        options = ("--port", port, "--request", file, "--rate", rate, "--seconds", seconds)
-        found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=seconds + 60)
+        options = (
+            "--port",
+            port,
+            "--request",
+            file,
+            "--rate",
+            rate,
+            "--seconds",
+            seconds,
+            "--warm",
+            seconds / 3,
+        )
+        found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=2 * seconds + 60)
     return found

@@ -91,7 +91,7 @@ def row(section: Section, name: str, child: Child | None = None, *, one: str | N
         name,
         per_second=section.median(f"{name}: {RATE}"),
         processor_us=section.median(f"{name}: {PROCESSOR}"),
-        p50_ms=section.median(f"{one}: {P50}") if one else None,
+        p50_ms=section.median(f"{one}: {P50}") if one and f"{one}: {P50}" in section.rounds else None,
         ready_after=child.ready_after if child else None,
         memory_mb=child.memory_mb() if child else None,
     )
