@@ -85,7 +85,7 @@ def _finish(
         "goals": [asdict(one) for one in goals],
         "failed": failed,
     }
-    file.write_text(json.dumps(content, indent=1) + "\n")
+    file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 1 if failed else 0
 
 

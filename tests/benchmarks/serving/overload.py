@@ -86,15 +86,16 @@ def _overloaded(bench: Bench, section: Section, child: Child, capacity: Capacity
     bench.say(f"overload: {capacity.model}, {queue}")
     found = offered(bench, child.port, capacity.request, TIMES * capacity.peak)
     rates = found["answered_per_second"]
-    p99 = found["p99_ms"].get("200", float("inf"))
+    p99 = found["p99_ms"].get("200")
     label = "overload" if capacity.model == COLOUR else f"overload, {capacity.model}"
     section.figures[f"{label}, {queue}: goodput"] = rates.get("200", 0.0) / capacity.peak
-    section.figures[f"{label}, {queue}: p99 of the bound"] = p99 / capacity.bound
+    if p99 is not None:
+        section.figures[f"{label}, {queue}: p99 of the bound"] = p99 / capacity.bound
     answers = ", ".join(f"{status}: {rate:,.0f}/s" for status, rate in rates.items())
     section.lines.append(
         f"{capacity.model}, {queue}: {found['sent_per_second']:,.0f}/s sent over {found['connections']} connections, "
         f"{found['unsent_per_second']:,.0f}/s found none free; answered {answers}; "
-        f"p99 of the accepted {p99:.1f} ms, bound {capacity.bound:.1f} ms"
+        f"p99 of the accepted {'unknown, there were none' if p99 is None else f'{p99:.1f} ms'}, bound {capacity.bound:.1f} ms"
     )
     if found["lost"] or rates.keys() - ANSWERS:
         raise BenchmarkError(
