@@ -92,10 +92,11 @@ def _overloaded(bench: Bench, section: Section, child: Child, capacity: Capacity
     if p99 is not None:
         section.figures[f"{label}, {queue}: p99 of the bound"] = p99 / capacity.bound
     answers = ", ".join(f"{status}: {rate:,.0f}/s" for status, rate in rates.items())
+    waited = "unknown, there were none" if p99 is None else f"{p99:.1f} ms"
     section.lines.append(
         f"{capacity.model}, {queue}: {found['sent_per_second']:,.0f}/s sent over {found['connections']} connections, "
         f"{found['unsent_per_second']:,.0f}/s found none free; answered {answers}; "
-        f"p99 of the accepted {'unknown, there were none' if p99 is None else f'{p99:.1f} ms'}, bound {capacity.bound:.1f} ms"
+        f"p99 of the accepted {waited}, bound {capacity.bound:.1f} ms"
     )
     if found["lost"] or rates.keys() - ANSWERS:
         raise BenchmarkError(
