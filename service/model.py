@@ -1,9 +1,9 @@
 """One loaded model: its manifest, its engine and the batcher in front of it."""
 
 import asyncio
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
+SEVERAL = 8  # rows, to tell what a row more takes
 
 
 class Model:
@@ -88,26 +89,36 @@ class Model:
         return self._engine.run(images)[self._output]
 
     def warm_up(self) -> None:
-        """Runs a black image, and finds out how many images are a run too short for a thread.
+        """Runs black images. Raises ValueError when an answer is not one probability for each class."""
+        for rows in (1, SEVERAL):
+            self._check(self.infer(self._black(rows)), rows)
 
-        Raises ValueError when the answer is not one probability for each class.
-        """
-        spec = self.manifest.input
-        image = np.zeros((1, spec.height, spec.width, spec.channels), np.uint8)
-        answer = self.infer(image)
-        if answer.shape != (1, len(self.classes)):
-            raise ValueError(f"the graph gives {list(answer.shape)}, not [1, {len(self.classes)}]")
-        if not (np.all(answer >= 0) and abs(float(answer.sum()) - 1) <= SUM_TOLERANCE):
+    def _check(self, answer: NDArray[np.float32], rows: int) -> None:
+        if answer.shape != (rows, len(self.classes)):
+            raise ValueError(f"the graph gives {list(answer.shape)}, not [{rows}, {len(self.classes)}]")
+        if not (np.all(answer >= 0) and np.all(np.abs(answer.sum(axis=1) - 1) <= SUM_TOLERANCE)):
             raise ValueError(
                 "the graph's answer is no probabilities: they are negative or do not add up to 1"
             )
-        fastest = min(self._seconds(image) for _ in range(TIMED_RUNS))
-        self._inline_rows = int(self._inline_run / fastest)
 
-    def _seconds(self, images: NDArray[np.uint8]) -> float:
-        started = perf_counter()
-        self.infer(images)
-        return perf_counter() - started
+    def time_runs(self) -> None:
+        """Finds out how many images are a run too short for a thread. Beside other work it would find too few."""
+        limit, one = self._inline_run, self._seconds(1)
+        if one > limit:
+            return
+        several = self._seconds(SEVERAL)
+        # What a run takes at all, and more with every row.
+        each = max((several - one) / (SEVERAL - 1), one / SEVERAL**2)
+        self._inline_rows = 1 + int((limit - one) / each)
+
+    def _black(self, rows: int) -> NDArray[np.uint8]:
+        spec = self.manifest.input
+        return np.zeros((rows, spec.height, spec.width, spec.channels), np.uint8)
+
+    def _seconds(self, rows: int) -> float:
+        """The fastest of some runs."""
+        images = self._black(rows)
+        return min(timeit.repeat(lambda: self.infer(images), number=1, repeat=TIMED_RUNS))
 
     async def drain(self, limit: float) -> None:
         """Takes no more images and gives the queued ones `limit` seconds."""

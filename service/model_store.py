@@ -100,8 +100,10 @@ class ModelStore:
         return self.snapshot
 
     async def drain(self, limit: float) -> None:
-        """Every model finishes what it has, within `limit` seconds."""
+        """Every model finishes what it has, within `limit` seconds, and is let go."""
         await asyncio.gather(*(model.drain(limit) for model in self.snapshot.all()))
+        # Engines have threads of their own: they are to end before the interpreter does.
+        self.snapshot = Snapshot()
 
     def _read(self) -> Snapshot:
         folders = sorted(
@@ -109,9 +111,12 @@ class ModelStore:
         )
         with ThreadPoolExecutor(HASHING_THREADS) as threads:
             outcomes = list(threads.map(self._open, folders))
+        served = list(self.snapshot.all())
         versions: dict[str, dict[str, Model]] = {}
         for model in outcomes:
             if isinstance(model, Model):
+                if model not in served:
+                    model.time_runs()
                 versions.setdefault(model.name, {})[model.version] = model
         refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
         aliases, dangling = _read_aliases(self._artifacts / ALIASES, versions.keys())

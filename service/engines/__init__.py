@@ -1,5 +1,6 @@
 """Engines: what runs a graph. One interface, one small class each, imported only when it is chosen."""
 
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,6 +79,9 @@ def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precis
     """
     match choose(name):
         case "openvino":
+            # Its package reports every import over the network, from a forked process that the interpreter waits
+            # for at its end: without a network the service's exit hung. OpenVINO does without the reporter.
+            sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
             from service.engines.openvino import OpenVino  # noqa: PLC0415 — only the one in use
 
             return OpenVino(graph, threads=threads, precision=precision)

@@ -1,7 +1,6 @@
 """OpenVINO: the fastest engine on Intel's processors, more so where they have tiles for bfloat16."""
 
 from collections import deque
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ class OpenVino:
 
     def __init__(self, graph: Path, *, threads: int = 1, precision: Precision = "float32") -> None:
         self.precision: Precision = precision
-        self._compiled = _core().compile_model(
+        self._compiled = ov.Core().compile_model(
             graph,
             "CPU",
             {
@@ -52,12 +51,6 @@ class OpenVino:
         answers = [np.array(tensor.data[:rows]) for tensor in request.output_tensors]
         self._requests.append(request)
         return answers
-
-
-@cache
-def _core() -> ov.Core:
-    """One for all models: each Core loads the processor's plugin for itself."""
-    return ov.Core()
 
 
 def _padded(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
