@@ -100,10 +100,8 @@ class ModelStore:
         return self.snapshot
 
     async def drain(self, limit: float) -> None:
-        """Every model finishes what it has, within `limit` seconds, and is let go."""
+        """Every model finishes what it has, within `limit` seconds."""
         await asyncio.gather(*(model.drain(limit) for model in self.snapshot.all()))
-        # Engines have threads of their own: they are to end before the interpreter does.
-        self.snapshot = Snapshot()
 
     def _read(self) -> Snapshot:
         folders = sorted(
