@@ -98,7 +98,7 @@ def started(
         process = subprocess.Popen(  # noqa: S603
             pinned,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
