@@ -48,8 +48,7 @@ class Batcher(Generic[Results]):
     """`run` is given rows [n,…], n ≤ max_rows, and must give n results in the same order.
 
     It may be awaiting a thread: the batcher starts no second run before the first is back, and never blocks.
-    `observe` is told the number of rows of every run. `run_now`, where there is one, runs a row without awaiting,
-    or gives None: the first row of a turn that finds all idle takes this way, for it would wait for nobody.
+    `observe` is told the number of rows of every run.
     """
 
     def __init__(
@@ -57,11 +56,8 @@ class Batcher(Generic[Results]):
         run: Callable[[Rows], Awaitable[Results]],
         limits: Limits,
         observe: Callable[[int], None] = lambda _: None,
-        run_now: Callable[[Rows], Results | None] = lambda _: None,
     ) -> None:
         self._run = run
-        self._run_now = run_now
-        self._first_of_turn = True
         self._limits = limits
         self._observe = observe
         self._waiting = Lanes()
@@ -89,8 +85,6 @@ class Batcher(Generic[Results]):
         Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing, RunError.
         """
         size = self._limits.max_rows
-        if len(rows) == 1 and (answer := self._at_once(rows, deadline)) is not None:
-            return [answer]
         if len(rows) <= size:
             return [await self._enqueue(rows, deadline, wanted)]
         parts = (rows[start : start + size] for start in range(0, len(rows), size))
@@ -127,25 +121,6 @@ class Batcher(Generic[Results]):
         self._waiting.clear()
         if self._alarm is not None:
             self._alarm.cancel()
-
-    def _at_once(self, rows: Rows, deadline: float) -> Results | None:
-        """The answer to the first row of a turn when nothing runs or waits; None for every other."""
-        if self._worker is not None or not self._first_of_turn:
-            return None
-        loop = asyncio.get_running_loop()
-        self._admit(1, loop.time(), deadline)
-        self._first_of_turn = False
-        loop.call_soon(self._end_turn)
-        try:
-            answer = self._run_now(rows)
-        except Exception as error:
-            raise RunError(f"the run failed: {error!r}") from error
-        if answer is not None:
-            self._observe(1)
-        return answer
-
-    def _end_turn(self) -> None:
-        self._first_of_turn = True
 
     def _enqueue(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> asyncio.Future[Results]:
         loop = asyncio.get_running_loop()

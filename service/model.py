@@ -38,7 +38,7 @@ class Model:
         self._inline_rows = 0
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
-        self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._run_now)
+        self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
 
     @property
@@ -124,9 +124,6 @@ class Model:
         """Takes no more images and gives the queued ones `limit` seconds."""
         await self._batcher.drain(limit)
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    def _run_now(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        return self.infer(images) if len(images) <= self._inline_rows else None
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(images) <= self._inline_rows:

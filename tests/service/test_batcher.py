@@ -106,33 +106,6 @@ async def test_a_long_submission_lets_others_in_between() -> None:
     assert engine.runs.index([9]) < len(engine.runs) - 1
 
 
-async def test_the_first_row_of_a_turn_is_run_at_once_and_the_others_share_a_run() -> None:
-    engine, at_once = Engine(), list[float]()
-
-    def run_now(batch: Floats) -> Floats:
-        at_once.append(batch[0, 0])
-        return batch * 2
-
-    batcher = Batcher(engine, Limits(), run_now=run_now)
-    answers = await asyncio.gather(*(batcher.submit(rows(n)) for n in range(4)))
-    assert [answer[0].tolist() for answer in answers] == [[[0]], [[2]], [[4]], [[6]]]
-    assert (at_once, engine.runs) == ([0], [[1, 2, 3]])
-    assert (await batcher.submit(rows(5)))[0].tolist() == [[10]]
-    assert at_once == [0, 5]
-
-
-async def test_a_run_at_once_that_fails_fails_its_caller_only() -> None:
-    def run_now(batch: Floats) -> Floats:
-        raise ValueError("no")
-
-    batcher = Batcher(Engine(), Limits(), run_now=run_now)
-    failing = asyncio.create_task(batcher.submit(rows(1)))
-    other = asyncio.create_task(batcher.submit(rows(2)))
-    with pytest.raises(RunError, match="no"):
-        await failing
-    assert (await other)[0].tolist() == [[4]]
-
-
 async def test_single_rows_and_long_parts_take_turns() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=2))
