@@ -19,7 +19,7 @@ from service.lanes import Entry, Lanes, Rows, always
 Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 
-_LEARNING = 0.2  # weight of the latest run in the time of a row: five runs ago hardly count
+_MEMORY = 0.8  # weight of the run before in the time of a row: ten runs ago hardly count
 
 
 class CallerGoneError(Exception):
@@ -63,7 +63,8 @@ class Batcher(Generic[Results]):
         self._waiting = Lanes()
         self._running: list[Entry] = []
         self._running_rows = 0
-        self._seconds_per_row = 0.0  # of the latest runs
+        self._recent_rows = 0.0
+        self._recent_seconds = 0.0
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -102,7 +103,8 @@ class Batcher(Generic[Results]):
         before = self._waiting.rows_before_a_single(self._limits.max_rows) if rows == 1 else None
         if before is None:
             return
-        delay = (before + self._running_rows) * self._seconds_per_row
+        seconds_per_row = self._recent_seconds / self._recent_rows if self._recent_rows else 0.0
+        delay = (before + self._running_rows) * seconds_per_row
         if delay > self._limits.max_delay:
             raise QueueFull(
                 f"{self._waiting.rows} images wait already, {delay:.2g} s of work; "
@@ -195,8 +197,9 @@ class Batcher(Generic[Results]):
             self._running_rows = 0
 
     def _learn(self, rows: int, seconds: float) -> None:
-        latest = seconds / rows
-        self._seconds_per_row += _LEARNING * (latest - self._seconds_per_row)
+        # Weighed by rows: one image that the machine held up says little about the many after it.
+        self._recent_rows = rows + _MEMORY * self._recent_rows
+        self._recent_seconds = seconds + _MEMORY * self._recent_seconds
 
     @staticmethod
     def _deliver(entries: list[Entry], results: Results) -> None:

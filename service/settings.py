@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         "refused at once. Parts of a batch are not: they wait in a lane of their own",
     )
     inline_run: float = Field(
-        0.001,
+        0.0015,
         ge=0,
         description="seconds: shorter runs are done by the event loop itself, the hand-over to a thread costs more; "
         "0 for none",
