@@ -187,7 +187,8 @@ def problem_response(request: Request, problem: Problem) -> Response:
     if f"{request.scope['path']}/".startswith(f"{OPEN_INFERENCE}/"):
         error = ErrorBody(error=problem.detail).model_dump_json()
         return Response(error, open_inference_status(problem.status), problem.headers, "application/json")
-    content = problem.body(instance=request.url.path).model_dump_json(exclude_none=True)
+    # Not request.url.path: it is put together and taken apart again, and an overload has many refusals.
+    content = problem.body(instance=request.scope["path"]).model_dump_json(exclude_none=True)
     return Response(content, problem.status, problem.headers, PROBLEM_JSON)
 
 

@@ -130,8 +130,8 @@ async def predict_batch(
 
 async def _answer(request: Request, model: Model, query: PreparationQuery) -> tuple[Prepared, Ranking]:
     service = service_of(request)
-    upload = await image_of(request)
     model.refuse_if_full()
+    upload = await image_of(request)
     deadline = deadline_of(service)
     prepared = await service.preparer.prepare(upload.data, model.manifest.input, _options(query), deadline)
     probabilities = await model.predict(
