@@ -7,7 +7,6 @@ a run is on, share the next one, so batches grow with the load and one caller al
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -179,9 +178,7 @@ class Batcher(Generic[Results]):
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
             self._running_rows = len(rows)
             self._observe(len(rows))
-            started = perf_counter()
             results = await self._run(rows)
-            self._learn(len(rows), perf_counter() - started)
             if len(results) != len(rows):
                 raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
         except Exception as error:
@@ -196,7 +193,9 @@ class Batcher(Generic[Results]):
             self._running = []
             self._running_rows = 0
 
-    def _learn(self, rows: int, seconds: float) -> None:
+    def learn(self, rows: int, seconds: float) -> None:
+        """Is told by whoever runs them how long so many rows took, without any wait for a turn of the loop: a loop
+        that is busy with requests would look like a slow engine, and they would all be refused."""
         # Weighed by rows: one image that the machine held up says little about the many after it.
         self._recent_rows = rows + _MEMORY * self._recent_rows
         self._recent_seconds = seconds + _MEMORY * self._recent_seconds

@@ -4,6 +4,7 @@ import asyncio
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,5 +128,11 @@ class Model:
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         if len(images) <= self._inline_rows:
-            return self.infer(images)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.infer, images)
+            return self._timed(images)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, images)
+
+    def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        started = perf_counter()
+        answer = self.infer(images)
+        self._batcher.learn(len(images), perf_counter() - started)
+        return answer
