@@ -45,7 +45,7 @@ BATCH: dict[str, Any] = {'model': 'mnist-baseline',
                           'instance': '/predict/mnist-baseline/batch'}}]}
 
 MODELS: dict[str, Any] = {'models': [{'name': 'cifar10-batchnorm',
-             'aliases': ['cifar10'],
+             'aliases': [],
              'version': '1',
              'versions': ['1'],
              'dataset': 'cifar10',
