@@ -60,11 +60,12 @@ def choose_precision(asked: Literal["auto"] | Precision, *, faithful: bool) -> P
     """
     if asked != "auto":
         return asked
-    return "bfloat16" if faithful and _has_tiles() else "float32"
+    return "bfloat16" if faithful and has_tiles() else "float32"
 
 
 @cache
-def _has_tiles() -> bool:
+def has_tiles() -> bool:
+    """Whether this processor multiplies bfloat16 in tiles (AMX). Only Linux tells."""
     try:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:  # not Linux
