@@ -2,7 +2,7 @@
 # make test    install the rest and run every test
 # make check   formatting, lint and types
 # make pictures  ask a running service (PORT) for the README's pictures
-# make benchmark  requests a second beside other servers (20 minutes; needs wrk); make benchmark-short takes a minute
+# make benchmark  requests a second beside other servers (well over ten minutes; needs wrk); make benchmark-short takes a minute
 # make models  train every model from the original files (hours)
 
 PORT ?= 8000

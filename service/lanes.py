@@ -51,7 +51,7 @@ class Lanes:
 
     @property
     def oldest(self) -> float:
-        """When the one who waits longest came, on the loop's clock. Raises IndexError when nobody does."""
+        """When the one who waits longest came, on the loop's clock. Raises ValueError when nobody does."""
         return min(lane[0].since for lane in (self._singles, self._parts) if lane)
 
     def rows_before_a_single(self, run: int) -> int | None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from training import evaluate
 from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
 from training.fit import Run, in_float32
 from training.graphs import serving_model, softmax, write_graphs
-from training.parity import bfloat16_answers, compare, in_shorter_floats, run_graph
+from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits
 
@@ -69,7 +70,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     step("fitting the temperature on the validation images")
     temperature = _temperature(run, arrays)
     step("reading the test set with Keras")
-    logits = run.model.predict(images, batch_size=_BATCH, verbose=0)
+    logits = _logits(run, images)
     model = serving_model(run.model, temperature)
     step("writing the graphs")
     model.save(folder / KERAS_MODEL)
@@ -109,16 +110,21 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         trainable_parameters=sum(layer.trainable for layer in layers),
         metrics=figures,
         parity=parity,
-        bfloat16=None if shorter is None else in_shorter_floats(served, shorter, labels),
+        bfloat16=None if shorter is None else change_of_labels(served, shorter, labels),
         experiment=json.loads(json.dumps(run.experiment.record())),
         provenance=_provenance(run, dataset, command),
     )
 
 
+def _logits(run: Run, images: Images) -> NDArray[np.float32]:
+    """The Keras model's own, [N,classes], in one forward pass."""
+    logits: NDArray[np.float32] = run.model.predict(images, batch_size=_BATCH, verbose=0)
+    return logits
+
+
 def _temperature(run: Run, arrays: Arrays) -> float:
     _, _, images, labels = training_split(arrays)
-    logits = run.model.predict(images, batch_size=_BATCH, verbose=0)
-    return round(evaluate.fit_temperature(logits, labels), 4)
+    return round(evaluate.fit_temperature(_logits(run, images), labels), 4)
 
 
 def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
@@ -126,12 +132,7 @@ def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
     if run.experiment.augmentation != "photographs":
         return None
     step("reading the test set six times over, for comparison with papers that do")
-
-    def predict(images: Images) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = run.model.predict(images, batch_size=_BATCH, verbose=0)
-        return logits
-
-    logits = mean_logits(predict, arrays.test_images)
+    logits = mean_logits(partial(_logits, run), arrays.test_images)
     return float((logits.argmax(axis=1) == arrays.test_labels).mean())
 
 
@@ -141,7 +142,7 @@ def _readings(run: Run, arrays: Arrays) -> list[Reading]:
     readings = []
     for epoch in run.experiment.readings:
         run.model.set_weights(run.kept[epoch])
-        logits = run.model.predict(arrays.test_images, batch_size=_BATCH, verbose=0)
+        logits = _logits(run, arrays.test_images)
         readings.append(
             Reading(
                 epoch=epoch,

@@ -55,11 +55,11 @@ def bfloat16_answers(path: Path, images: Images) -> NDArray[np.float32] | None:
     return np.concatenate([compiled({IMAGE_INPUT: batch})[0] for batch in batches])
 
 
-def in_shorter_floats(
-    full: NDArray[np.float32], shorter: NDArray[np.float32], labels: Labels
+def change_of_labels(
+    full: NDArray[np.float32], other: NDArray[np.float32], labels: Labels
 ) -> ReducedPrecision:
     """What changes between two answers [N,classes] to the same images, whose true labels are [N]."""
-    before, after = full.argmax(axis=1), shorter.argmax(axis=1)
+    before, after = full.argmax(axis=1), other.argmax(axis=1)
     return ReducedPrecision(
         images=len(labels),
         labels_changed=int((before != after).sum()),

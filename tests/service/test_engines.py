@@ -20,11 +20,12 @@ from service.engines import (
     has_tiles,
     open_graph,
 )
-from service.manifest import MODEL, PROBABILITIES, TEST_PROBABILITIES, Manifest, ReducedPrecision
+from service.manifest import MODEL, PROBABILITIES, TEST_PROBABILITIES, Manifest
 from service.settings import Settings
 from tests.conftest import serving
 from tests.service.shipped import MODELS, latest, linked, manifest, test_set
 from tests.service.stripes import write_model
+from training.parity import change_of_labels
 
 INSTALLED: list[EngineName] = ["onnxruntime", "openvino", "tensorflow"]
 ROWS = 64  # of one run, as the service's default
@@ -78,20 +79,9 @@ def test_the_whole_test_set_gets_the_exported_models_labels(
     exported = np.load(latest(name) / TEST_PROBABILITIES)
     answers = probabilities(opened(name, engine, precision), pictures)
     assert answers.dtype == np.float32
-    assert compared(exported, answers, labels).faithful
+    assert change_of_labels(exported, answers, labels).faithful
     if precision == "float32":
         assert np.abs(answers - exported).max() < 1e-3
-
-
-def compared(
-    exported: NDArray[np.float32], answers: NDArray[np.float32], labels: NDArray[np.uint8]
-) -> ReducedPrecision:
-    before, after = exported.argmax(1), answers.argmax(1)
-    return ReducedPrecision(
-        images=len(labels),
-        labels_changed=int((before != after).sum()),
-        correct_changed=int((after == labels).sum()) - int((before == labels).sum()),
-    )
 
 
 @pytest.mark.parametrize("engine", INSTALLED)

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,22 @@ def test_what_platforms_set_counts_unless_our_own_is_set(
     assert getattr(Settings(), field) == 3
     monkeypatch.setenv(f"CONVSCOPE_{field.upper()}", "4")
     assert getattr(Settings(), field) == 4
+
+
+def test_the_service_says_in_words_which_setting_it_cannot_use() -> None:
+    environment = {**os.environ, "PORT": "99999", "CONVSCOPE_ENGINE": "abacus"}
+    done = subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "CONVSCOPE_ENGINE=abacus: Input should be 'auto'" in done.stderr
+    assert "PORT=99999: Input should be less than or equal to 65535" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,15 +19,15 @@ def test_shorter_floats_are_faithful_up_to_a_label_in_a_thousand_and_half_a_righ
     full[1:3] = [0.4, 0.6]  # two wrong answers
     one_lost = full.copy()
     one_lost[0] = [0.4, 0.6]
-    answer = parity.in_shorter_floats(full, one_lost, labels)
+    answer = parity.change_of_labels(full, one_lost, labels)
     assert (answer.labels_changed, answer.correct_changed, answer.faithful) == (1, -1, True)
     one_more_for_one = one_lost.copy()
     one_more_for_one[1] = [0.6, 0.4]
-    answer = parity.in_shorter_floats(full, one_more_for_one, labels)
+    answer = parity.change_of_labels(full, one_more_for_one, labels)
     assert (answer.labels_changed, answer.correct_changed, answer.faithful) == (2, 0, True)
     two_lost = one_lost.copy()
     two_lost[3] = [0.4, 0.6]
-    assert not parity.in_shorter_floats(full, two_lost, labels).faithful
+    assert not parity.change_of_labels(full, two_lost, labels).faithful
     three_changed = one_more_for_one.copy()
     three_changed[3] = [0.4, 0.6]
-    assert not parity.in_shorter_floats(full, three_changed, labels).faithful
+    assert not parity.change_of_labels(full, three_changed, labels).faithful
