@@ -31,19 +31,30 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """One epoch's batches in their order, made by threads ahead of the step that needs them."""
 
     def __init__(
-        self, draw: Augmentation, targets: NDArray[Any], order: Rows, size: int, seed: int, epoch: int
+        self,
+        draw: Augmentation,
+        targets: NDArray[Any],
+        order: Rows,
+        size: int,
+        seed: int,
+        epoch: int,
+        *,
+        weights: Floats | None = None,
     ) -> None:
+        """`targets` and `weights` are of all images, `order` says which of them the epoch sees."""
         super().__init__(workers=2, use_multiprocessing=False, max_queue_size=6)
         self._draw, self._targets, self._order, self._size = draw, targets, order, size
-        self._seed, self._epoch = seed, epoch
+        self._seed, self._epoch, self._weights = seed, epoch, weights
 
     def __len__(self) -> int:
         return math.ceil(len(self._order) / self._size)
 
-    def __getitem__(self, index: int) -> tuple[Images, NDArray[Any]]:
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], ...]:
+        """Images, targets and, where there are any, weights."""
         rows = self._order[index * self._size : (index + 1) * self._size]
         random = np.random.default_rng([self._seed, self._epoch, index])
-        return self._draw(rows, self._epoch, random), self._targets[rows]
+        batch = self._draw(rows, self._epoch, random), self._targets[rows]
+        return batch if self._weights is None else (*batch, self._weights[rows])
 
 
 @dataclass(frozen=True)
@@ -195,6 +206,31 @@ class Photographs:
             side = np.full(len(rows), self._cutout)
             images[_squares(self._size, side, random)] = self._mean
         return np.asarray(images, np.uint8)
+
+
+class Smaller:
+    """Another augmentation's images at a smaller size: cheaper epochs, and objects at another scale (Howard's
+    progressive resizing, DAWNBench 2018)."""
+
+    def __init__(self, draw: Augmentation, side: int) -> None:
+        """`side` of the square images in pixels."""
+        self._draw, self._side = draw, side
+
+    def __call__(self, rows: Rows, epoch: int, random: Generator) -> Images:
+        images = self._draw(rows, epoch, random)
+        means = _area_means(images.shape[1], self._side)
+        across = means @ images.astype(np.float32).reshape(*images.shape[:2], -1)
+        down = across.reshape(len(images), self._side, images.shape[2], -1)
+        smaller = np.einsum("oi,nhic->nhoc", means, down, optimize=True)
+        return np.asarray(np.rint(smaller), np.uint8)
+
+
+def _area_means(before: int, after: int) -> Floats:
+    """[after,before]: the share of each pixel before in each pixel after."""
+    edges = np.arange(after + 1) * before / after
+    pixels = np.arange(before)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.asarray(np.maximum(overlap, 0) * after / before, np.float32)
 
 
 def _squares(size: int, sides: NDArray[np.integer], random: Generator) -> NDArray[np.bool_]:

@@ -287,9 +287,9 @@ def one_hot(labels: Labels, classes: int) -> NDArray[np.float32]:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def training_split(arrays: Arrays, *, hold_out: bool = True) -> tuple[Images, Labels, Images, Labels]:
-    """Training images and labels, validation images and labels: the last 5,000, or none if not `hold_out`."""
-    cut = len(arrays.train_labels) - (VALIDATION_IMAGES if hold_out else 0)
+def training_split(arrays: Arrays, held_out: int | None = None) -> tuple[Images, Labels, Images, Labels]:
+    """Training images and labels, validation images and labels: the last `held_out`, 5,000 if not given."""
+    cut = len(arrays.train_labels) - (VALIDATION_IMAGES if held_out is None else held_out)
     return (
         arrays.train_images[:cut],
         arrays.train_labels[:cut],

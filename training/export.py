@@ -123,7 +123,7 @@ def _logits(run: Run, images: Images) -> NDArray[np.float32]:
 
 
 def _temperature(run: Run, arrays: Arrays) -> float:
-    _, _, images, labels = training_split(arrays)
+    _, _, images, labels = training_split(arrays, run.experiment.held_out)
     return round(evaluate.fit_temperature(_logits(run, images), labels), 4)
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.architectures import ARCHITECTURES
-from training.augmentation import AUGMENTATIONS, Augmentation, Batches
+from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Smaller
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, Images, Labels, one_hot, training_split
 from training.experiments import Experiment
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
+from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
 
 Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batches in all, running means)
 
@@ -37,6 +38,10 @@ class Run:
     model: keras.Model
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
     kept: dict[int, list[NDArray[Any]]] = field(default_factory=dict)  # weights at the reading epochs
+    losses: NDArray[np.float32] | None = (
+        None  # [N], the training images' last ones, where the experiment selects
+    )
+    smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
 
     @property
     def seconds(self) -> float:
@@ -44,40 +49,71 @@ class Run:
         return sum(row["seconds"] for row in self.history)
 
 
-def build(experiment: Experiment) -> keras.Model:
-    """The experiment's net, seeded and compiled, untrained."""
+def build(experiment: Experiment, side: int | None = None) -> keras.Model:
+    """The experiment's net, seeded and compiled, untrained; for images of `side`·`side` pixels, if that is given."""
     keras.utils.set_random_seed(experiment.seed)
     dataset = DATASETS[experiment.dataset]
+    shape = dataset.shape if side is None else (side, side, dataset.shape[2])
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in experiment.options.items()}
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(experiment.precision)
     try:
-        model = ARCHITECTURES[experiment.architecture](dataset.shape, len(dataset.classes), **options)
+        model = ARCHITECTURES[experiment.architecture](shape, len(dataset.classes), **options)
     finally:
         keras.config.set_dtype_policy(usual)
-    loss = (
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=experiment.label_smoothing)
-        if experiment.label_smoothing
-        else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
-    model.compile(optimizer=_optimiser(experiment), loss=loss, metrics=["accuracy"])
+    loss, metrics = _loss(experiment)
+    model.compile(optimizer=_optimiser(experiment), loss=loss, metrics=metrics)
     return model
+
+
+def _loss(experiment: Experiment) -> tuple[Any, list[Any]]:
+    """The loss, and what is measured besides."""
+    smoothing = {"from_logits": True, "label_smoothing": experiment.label_smoothing}
+    if experiment.easy is not None:
+        accuracy = of_targets(keras.metrics.categorical_accuracy)
+        return of_targets(keras.losses.categorical_crossentropy, **smoothing), [
+            keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"),
+            LastLosses(_training_images(experiment)),
+        ]
+    if experiment.label_smoothing:
+        return keras.losses.CategoricalCrossentropy(**smoothing), ["accuracy"]
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
 
 
 def _optimiser(experiment: Experiment) -> Any:
     rate: Any = experiment.learning_rate
     if experiment.schedule is not None:
-        rate = Ramp(rate, experiment.epochs * _steps(experiment), *experiment.schedule)
+        rate = Ramp(rate, _steps(experiment, experiment.epochs), *experiment.schedule)
     if experiment.optimiser == "nesterov":
         return Nesterov(rate, **experiment.optimiser_options)
     config = {"learning_rate": rate, **experiment.optimiser_options}
     return keras.optimizers.get({"class_name": experiment.optimiser, "config": config})
 
 
-def _steps(experiment: Experiment) -> int:
-    """Steps in an epoch."""
-    images = DATASETS[experiment.dataset].train_images - VALIDATION_IMAGES
-    return -(-images // experiment.batch_size)
+def _training_images(experiment: Experiment) -> int:
+    held_out = VALIDATION_IMAGES if experiment.held_out is None else experiment.held_out
+    return DATASETS[experiment.dataset].train_images - held_out
+
+
+def _easy(experiment: Experiment, epoch: int) -> float:
+    """The share of the images that counts as easy in this epoch."""
+    if experiment.easy is None or epoch == 1 or epoch > experiment.easy[1] * experiment.epochs:
+        return 0.0
+    return experiment.easy[0]
+
+
+def _side(experiment: Experiment, epoch: int) -> int | None:
+    """The side of the smaller images that this epoch is trained on, in pixels; None for whole ones."""
+    if experiment.smaller is None or epoch > experiment.smaller[1] * experiment.epochs:
+        return None
+    return int(experiment.smaller[0])
+
+
+def _steps(experiment: Experiment, epochs: int) -> int:
+    """Steps in that many epochs from the first."""
+    images = _training_images(experiment)
+    seen = (images_in_an_epoch(images, _easy(experiment, epoch)) for epoch in range(1, epochs + 1))
+    return sum(-(-count // experiment.batch_size) for count in seen)
 
 
 def in_float32(run: Run) -> Run:
@@ -105,7 +141,7 @@ def fit(
     run = Run(experiment, build(experiment))
     if resume and checkpoint.is_file():
         load_checkpoint(run, checkpoint)
-    images, labels, validation_images, validation_labels = training_split(arrays)
+    images, labels, validation_images, validation_labels = training_split(arrays, experiment.held_out)
     if not run.history and any(layer.name == WHITENING for layer in run.model.layers):
         whiten(run.model, images)
     draw = _augmentation(experiment, images)
@@ -132,32 +168,74 @@ def _train_epoch(
     run: Run, epoch: int, images: Images | Augmentation, labels: Labels, progress: Progress | None
 ) -> dict[str, float]:
     experiment = run.experiment
-    order = np.random.default_rng([experiment.seed, epoch]).permutation(len(labels))
+    random = np.random.default_rng([experiment.seed, epoch])
     targets = _targets(experiment, labels)
     callbacks: list[Any] = [_Report(progress)] if progress else []
     if experiment.averaging:
-        steps = _steps(experiment)
-        callbacks.append(Averaging(experiment.averaging, (epoch - 1) * steps, experiment.epochs * steps))
+        done, steps = (_steps(experiment, epochs) for epochs in (epoch - 1, experiment.epochs))
+        callbacks.append(Averaging(experiment.averaging, done, steps))
+    order: Rows
+    weights = None
+    if experiment.easy is None:
+        order = random.permutation(len(labels))
+    else:
+        losses = np.zeros(len(labels), np.float32) if run.losses is None else run.losses
+        order, weights = select(losses, _easy(experiment, epoch), random)
     data: dict[str, Any]
     if isinstance(images, np.ndarray):
         data = {"x": images[order], "y": targets[order], "batch_size": experiment.batch_size}
     else:
-        data = {"x": Batches(images, targets, order, experiment.batch_size, experiment.seed, epoch)}
-    result = run.model.fit(**data, shuffle=False, verbose=0, callbacks=callbacks)
-    rate = float(run.model.optimizer.learning_rate)
-    return {**{key: float(values[-1]) for key, values in result.history.items()}, "learning_rate": rate}
+        side = _side(experiment, epoch)
+        draw = images if side is None else Smaller(images, side)
+        data = {
+            "x": Batches(draw, targets, order, experiment.batch_size, experiment.seed, epoch, weights=weights)
+        }
+    history, rate = _fit_once(run, _side(experiment, epoch), {**data, "callbacks": callbacks})
+    return {**{key: float(values[-1]) for key, values in history.items()}, "learning_rate": rate}
+
+
+def _fit_once(run: Run, side: int | None, data: dict[str, Any]) -> tuple[dict[str, list[float]], float]:
+    """One epoch of Keras's `fit`, by the net for smaller images where they are: its history and learning rate."""
+    model = run.model
+    if side is not None:
+        model = run.smaller = run.smaller or build(run.experiment, side)
+        _copy_state(run.model, model)
+    result = model.fit(**data, shuffle=False, verbose=0)
+    for group in model.metrics:
+        for metric in getattr(group, "metrics", ()):
+            if isinstance(metric, LastLosses):
+                run.losses = metric.added_to(run.losses)
+    if side is not None:
+        _copy_state(model, run.model)
+    history = {key: values for key, values in result.history.items() if key != "last_losses"}
+    return history, float(model.optimizer.learning_rate)
+
+
+def _copy_state(source: keras.Model, target: keras.Model) -> None:
+    """Weights and the optimiser's variables of one net into another of the same layers."""
+    for model in (source, target):
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+    pairs = zip(_state(source), _state(target), strict=True)
+    for variable, twin in pairs:
+        twin.assign(variable)
 
 
 def _targets(experiment: Experiment, labels: Labels) -> NDArray[Any]:
-    """Labels [N], or rows of probabilities [N,classes] where the loss smooths them."""
+    """Labels [N], or rows of probabilities [N,classes] where the loss smooths them; with the images' numbers where
+    their losses are remembered."""
     classes = len(DATASETS[experiment.dataset].classes)
+    if experiment.easy is not None:
+        return with_rows(one_hot(labels, classes))
     return one_hot(labels, classes) if experiment.label_smoothing else labels
 
 
 def _validate(run: Run, images: Images, labels: Labels) -> dict[str, float]:
     targets = _targets(run.experiment, labels)
+    if run.experiment.easy is not None:
+        targets[:, -1] = _training_images(run.experiment)  # not one of the training images
     values = run.model.evaluate(images, targets, batch_size=500, verbose=0, return_dict=True)
-    return {f"val_{key}": float(value) for key, value in values.items()}
+    return {f"val_{key}": float(value) for key, value in values.items() if key != "last_losses"}
 
 
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]
@@ -171,16 +249,18 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
         self._progress(batch + 1, self.params["steps"], logs or {})
 
 
-def _state(run: Run) -> list[Any]:
+def _state(model: keras.Model) -> list[Any]:
     """All that changes in training: weights, dropout's random state, the optimiser's own variables."""
-    return [*run.model.variables, *run.model.optimizer.variables]
+    return [*model.variables, *model.optimizer.variables]
 
 
 def save_checkpoint(run: Run, path: Path) -> None:
     """Write the run as one file, whole or not at all."""
     if not run.model.optimizer.built:
         run.model.optimizer.build(run.model.trainable_variables)
-    arrays = {f"state_{k}": v.numpy() for k, v in enumerate(_state(run))}
+    arrays = {f"state_{k}": v.numpy() for k, v in enumerate(_state(run.model))}
+    if run.losses is not None:
+        arrays["losses"] = run.losses
     for epoch, weights in run.kept.items():
         arrays |= {f"kept_{epoch}_{k}": weight for k, weight in enumerate(weights)}
     about = json.dumps({"experiment": run.experiment.record(), "history": run.history})
@@ -202,8 +282,9 @@ def load_checkpoint(run: Run, path: Path) -> None:
             raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
         run.history = about["history"]
         run.model.optimizer.build(run.model.trainable_variables)
-        for k, variable in enumerate(_state(run)):
+        for k, variable in enumerate(_state(run.model)):
             variable.assign(file[f"state_{k}"])
+        run.losses = file["losses"] if "losses" in file.files else None
         count = len(run.model.get_weights())
         for epoch in {int(name.split("_")[1]) for name in file.files if name.startswith("kept_")}:
             run.kept[epoch] = [file[f"kept_{epoch}_{k}"] for k in range(count)]

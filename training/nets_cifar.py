@@ -55,7 +55,7 @@ def airbench(
                 x = layers.Activation("silu", name=name("activation"))(x)
             else:
                 x = skipped = _normalised(x, momentum, name)
-    x = layers.MaxPooling2D(3, name=name("max_pooling2d"))(x)
+    x = layers.MaxPooling2D(x.shape[1], name=name("max_pooling2d"))(x)
     x = layers.Flatten(name=name("flatten"))(x)
     x = layers.Dense(classes, use_bias=False, dtype="float32", name=name("dense"))(x)
     model = keras.Model(image, layers.Rescaling(1 / 9, dtype="float32", name="logits")(x))

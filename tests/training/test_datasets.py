@@ -140,7 +140,7 @@ def test_validation_is_the_last_5000_training_images(few_arrays: dict[str, Array
     assert (len(images), len(labels), len(validation_images)) == (200, 200, 5_000)
     assert np.array_equal(validation_images, arrays.train_images[200:])
     assert np.array_equal(validation_labels, arrays.train_labels[200:])
-    assert len(datasets.training_split(arrays, hold_out=False)[2]) == 0
+    assert len(datasets.training_split(arrays, 0)[2]) == 0
 
 
 def test_real_files_hold_what_was_published(real_arrays: tuple[Dataset, Arrays]) -> None:
