@@ -102,8 +102,7 @@ class Batcher(Generic[Results]):
         before = self._waiting.rows_before_a_single(self._limits.max_rows) if rows == 1 else None
         if before is None:
             return
-        seconds_per_row = self._recent_seconds / self._recent_rows if self._recent_rows else 0.0
-        delay = (before + self._running_rows) * seconds_per_row
+        delay = self.seconds(before + self._running_rows)
         if delay > self._limits.max_delay:
             raise QueueFull(
                 f"{self._waiting.rows} images wait already, {delay:.2g} s of work; "
@@ -199,6 +198,10 @@ class Batcher(Generic[Results]):
         # Weighed by rows: one image that the machine held up says little about the many after it.
         self._recent_rows = rows + _MEMORY * self._recent_rows
         self._recent_seconds = seconds + _MEMORY * self._recent_seconds
+
+    def seconds(self, rows: int) -> float:
+        """What so many rows take, by the latest runs; 0 before the first."""
+        return rows * self._recent_seconds / self._recent_rows if self._recent_rows else 0.0
 
     @staticmethod
     def _deliver(entries: list[Entry], results: Results) -> None:

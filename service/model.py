@@ -16,12 +16,15 @@ from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
 SEVERAL = 8  # rows, to tell what a row more takes
+LATE = 4  # times its own length: a run that is noticed later than that is better done by the loop
+LAG_FADES = 0.9  # of what is remembered of the loop's lateness, with every run that the loop did itself
 
 
 class Model:
     """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine.
 
-    Runs that take less than `inline_run` seconds are done by the event loop itself, others by a thread.
+    Runs that take less than `inline_run` seconds are done by the event loop itself, others by a thread; unless
+    the loop is so busy that it would not see them end before a good deal more time than they take.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Model:
         self._output = engine.outputs.index(PROBABILITIES)
         self._inline_run = inline_run
         self._inline_rows = 0
+        self._lag = 0.0
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
@@ -127,12 +131,32 @@ class Model:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if len(images) <= self._inline_rows:
+        if len(images) <= self._inline_rows or self._is_late(len(images)):
             return self._timed(images)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._timed, images)
+        answer, ended = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._timed_until, images
+        )
+        self._lag = perf_counter() - ended
+        return answer
+
+    def _is_late(self, rows: int) -> bool:
+        """Whether the loop lately took much longer to notice the end of a run than this one will take.
+
+        A turn of a loop that thousands of clients keep busy lasts a quarter of a second. The engine would idle
+        for most of it; and who waits so long for a turn does not notice a run in it.
+        """
+        if self._lag <= self._inline_run or self._batcher.seconds(rows) * LATE > self._lag:
+            return False
+        self._lag *= LAG_FADES  # some such runs later a thread finds out again
+        return True
 
     def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._timed_until(images)[0]
+
+    def _timed_until(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+        """The answer, and when it was there."""
         started = perf_counter()
         answer = self.infer(images)
-        self._batcher.learn(len(images), perf_counter() - started)
-        return answer
+        ended = perf_counter()
+        self._batcher.learn(len(images), ended - started)
+        return answer, ended

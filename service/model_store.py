@@ -57,6 +57,11 @@ class Snapshot:
             raise UnknownVersion(f"{name} has no version {version!r}; it has {', '.join(versions)}")
         return versions[version]
 
+    def get(self, name: str) -> Model | None:
+        """The latest version by name or alias; None where there is none."""
+        versions = self.versions.get(self.aliases.get(name, name))
+        return None if versions is None else next(reversed(versions.values()))
+
     def latest(self) -> list[Model]:
         """The latest version of every model, by name."""
         return [self.find(name) for name in self.versions]

@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
+from starlette.routing import BaseRoute, Route
 
 from service.dependencies import (
     FILE_FIELD,
@@ -126,6 +127,12 @@ async def predict_batch(
         results += await _answer_each(request, served, uploads[start : start + size], _options(query), count)
     body: BatchPrediction = {"model": served.name, "version": served.version, "results": results}
     return _json(body)
+
+
+def of_one_image() -> dict[str, BaseRoute]:
+    """The routes that answer one image, by path."""
+    paths = ("/predict/{model}", "/predict/{model}/top-k")
+    return {route.path: route for route in router.routes if isinstance(route, Route) and route.path in paths}
 
 
 async def _answer(request: Request, model: Model, query: PreparationQuery) -> tuple[Prepared, Ranking]:

@@ -1,0 +1,67 @@
+"""One model between its batcher and an engine that tells which thread ran it."""
+
+import asyncio
+import threading
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from numpy.typing import NDArray
+
+from service.app import create_app
+from service.model import LATE, Model
+from service.settings import Settings
+from tests.service.stripes import stripe
+
+IMAGES = stripe(5)[None]
+
+
+class WatchedEngine:
+    """Stands before a model's engine and notes the threads of its runs."""
+
+    def __init__(self, model: Model) -> None:
+        self._engine = model._engine
+        self.outputs = self._engine.outputs
+        self.threads: list[threading.Thread] = []
+        self.ended = threading.Event()
+        model._engine = self  # type: ignore[assignment]
+
+    def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        self.threads.append(threading.current_thread())
+        answers = self._engine.run(images)
+        self.ended.set()
+        return answers
+
+
+@pytest.fixture
+def app(artifacts: Path) -> FastAPI:
+    return create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=0))
+
+
+async def test_a_run_goes_to_a_thread_until_the_loop_is_late_and_again_when_that_is_over(
+    app: FastAPI,
+) -> None:
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        engine, here = WatchedEngine(model), threading.current_thread()
+        run = asyncio.create_task(model.predict(IMAGES))
+        while not engine.threads:  # noqa: ASYNC110 — the engine must be busy before the loop is
+            await asyncio.sleep(0)
+        engine.ended.wait()
+        keep_the_loop_for(100 * LATE * model._batcher.seconds(1))
+        await run
+        await model.predict(IMAGES)
+        for _ in range(500):  # with each of them the lateness counts for less
+            await model.predict(IMAGES)
+    first, second, *later = engine.threads
+    assert first is not here
+    assert second is here
+    assert first in later
+
+
+def keep_the_loop_for(seconds: float) -> None:
+    until = perf_counter() + seconds
+    while perf_counter() < until:
+        pass
