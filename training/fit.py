@@ -179,7 +179,7 @@ def _train_epoch(
     if experiment.easy is None:
         order = random.permutation(len(labels))
     else:
-        losses = np.zeros(len(labels), np.float32) if run.losses is None else run.losses
+        losses = np.zeros(len(labels), np.float32) if run.losses is None else run.losses[: len(labels)]
         order, weights = select(losses, _easy(experiment, epoch), random)
     data: dict[str, Any]
     if isinstance(images, np.ndarray):

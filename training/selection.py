@@ -18,6 +18,7 @@ Rows = NDArray[np.integer]
 Floats = NDArray[np.float32]
 
 _SITTING_OUT = 0.5  # share of the easy images that an epoch leaves out
+_UNSEEN = -1.0  # no loss is below 0
 
 
 def images_in_an_epoch(images: int, easy: float) -> int:
@@ -61,7 +62,9 @@ class LastLosses(keras.metrics.Metric):  # type: ignore[misc]
     def __init__(self, images: int, name: str = "last_losses") -> None:
         super().__init__(name=name)
         # One place more than there are images: validation writes its losses there.
-        self._losses = self.add_variable((images + 1,), "zeros", name="losses")
+        # Keras builds metrics in the first step, after it has reset them: they begin as reset.
+        unseen = keras.initializers.Constant(_UNSEEN)
+        self._losses = self.add_variable((images + 1,), unseen, name="losses")
 
     def update_state(self, targets: Any, answers: Any, sample_weight: Any = None) -> None:
         """`targets` [N,classes+1] from `with_rows`; `answers` are logits [N,classes]."""
@@ -75,7 +78,7 @@ class LastLosses(keras.metrics.Metric):  # type: ignore[misc]
 
     def reset_state(self) -> None:
         """An epoch begins, and has seen nothing."""
-        self._losses.assign(ops.full(self._losses.shape, -1.0))
+        self._losses.assign(ops.full(self._losses.shape, _UNSEEN))
 
     def added_to(self, losses: Floats | None) -> Floats:
         """`losses` [N] of the epochs before, with this epoch's instead where it saw the image."""

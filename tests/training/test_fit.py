@@ -44,6 +44,31 @@ def test_interrupted_run_resumes_with_the_same_curve_and_weights(
     assert sorted(resumed.kept) == [2, 4]
 
 
+def test_smaller_images_and_easy_ones_that_sit_out_resume_as_they_went(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    """Stopped between the epochs of small images and those of whole ones."""
+    cheap = replace(
+        EXPERIMENTS["cifar10-fast"],
+        options={"filters": (8, 8, 8), "depth": 3, "momentum": 0.9},
+        epochs=4,
+        batch_size=64,
+        held_out=100,
+    )
+    few = few_arrays["cifar10"]
+    arrays = replace(few, train_images=few.train_images[:300], train_labels=few.train_labels[:300])
+    straight = fit.fit(cheap, arrays, tmp_path / "straight.npz")
+    checkpoint = tmp_path / "stopped.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(cheap, arrays, checkpoint, after_epoch=_StopAfter(2))
+    resumed = fit.fit(cheap, arrays, checkpoint, resume=True)
+    assert curve(resumed) == pytest.approx(curve(straight), rel=1e-3)
+    assert straight.losses is not None
+    assert resumed.losses is not None
+    assert resumed.losses[:200] == pytest.approx(straight.losses[:200], rel=1e-2)
+    assert (straight.losses[:200] > 0).all()
+
+
 def test_checkpoint_of_other_settings_is_refused_with_the_way_out(
     few_arrays: dict[str, Arrays], tmp_path: Path
 ) -> None:
