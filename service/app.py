@@ -16,7 +16,6 @@ from service.engines import Engine, choose_precision, open_graph
 from service.errors import add_error_handlers
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
-from service.gate import Gate
 from service.hard_examples import TestAnswers
 from service.manifest import Manifest
 from service.metrics import Metrics
@@ -39,6 +38,7 @@ from service.routes import (
 )
 from service.samples import Samples
 from service.settings import Settings
+from service.short_way import ShortWay
 
 DESCRIPTION = "Serve small image classifiers, look inside them, and see where they fail."
 VERSION = "0.1.0"
@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(documentation.assets())
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    app.add_middleware(Gate, store=app.state.service.store, routes=predictions.of_one_image())
+    app.add_middleware(ShortWay, store=app.state.service.store, routes=predictions.of_one_image())
     app.add_middleware(Observer, metrics=app.state.service.metrics, log_access=settings.access_log)
     if settings.cors_origins:
         app.add_middleware(

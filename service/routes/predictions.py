@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from service.dependencies import (
     FILE_FIELD,
@@ -129,7 +129,7 @@ async def predict_batch(
     return _json(body)
 
 
-def of_one_image() -> dict[str, BaseRoute]:
+def of_one_image() -> dict[str, Route]:
     """The routes that answer one image, by path."""
     paths = ("/predict/{model}", "/predict/{model}/top-k")
     return {route.path: route for route in router.routes if isinstance(route, Route) and route.path in paths}
