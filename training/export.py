@@ -33,8 +33,9 @@ from service.manifest import (
 )
 from training import evaluate
 from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
-from training.fit import Run, in_float32
+from training.fit import Run, for_export
 from training.graphs import serving_model, softmax, write_graphs
+from training.halves import compress
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits
@@ -51,7 +52,7 @@ def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: St
 
     Raises ParityError, and then writes nothing.
     """
-    run = in_float32(run)
+    run = for_export(run)
     home = artifacts / "models" / run.experiment.name
     home.mkdir(parents=True, exist_ok=True)
     version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))
@@ -74,6 +75,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     model = serving_model(run.model, temperature)
     step("writing the graphs")
     model.save(folder / KERAS_MODEL)
+    compress(folder / KERAS_MODEL)
     write_graphs(model, folder)
     step("reading the test set with the exported graph")
     served = run_graph(folder / MODEL, images)

@@ -19,6 +19,7 @@ from training.architectures import ARCHITECTURES
 from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Smaller
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, Images, Labels, one_hot, training_split
 from training.experiments import Experiment
+from training.halves import rounded
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
 from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
@@ -116,13 +117,11 @@ def _steps(experiment: Experiment, epochs: int) -> int:
     return sum(-(-count // experiment.batch_size) for count in seen)
 
 
-def in_float32(run: Run) -> Run:
-    """The same run with a net that computes in float32, for export."""
-    if run.experiment.precision == "float32":
-        return run
+def for_export(run: Run) -> Run:
+    """The same run with a net of its own that computes in float32, its kernels rounded (training.halves)."""
     model = build(replace(run.experiment, precision="float32"))
-    model.set_weights(run.model.get_weights())
-    return replace(run, model=model)
+    model.set_weights(rounded(run.model.get_weights()))
+    return replace(run, model=model, kept={epoch: rounded(weights) for epoch, weights in run.kept.items()})
 
 
 def fit(
