@@ -37,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on from the last whole epoch")
     train.add_argument("--restart", action="store_true", help="discard an unfinished run and begin again")
     train.add_argument("--no-export", action="store_true", help="stop after the last epoch")
+    train.add_argument(
+        "--seed",
+        type=int,
+        help="another one than the experiment's, to see how far results spread: it is kept as a checkpoint, and "
+        "what is published next under this name tells of it",
+    )
     export = commands.add_parser("export", help="evaluate and export models whose training is finished")
     export.add_argument("names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME")
     for command in (train, export):

@@ -143,10 +143,12 @@ def fit(
     images, labels, validation_images, validation_labels = training_split(arrays, experiment.held_out)
     if not run.history and any(layer.name == WHITENING for layer in run.model.layers):
         whiten(run.model, images)
-    draw = _augmentation(experiment, images)
+    source: Images | Augmentation | None = None
     for epoch in range(len(run.history) + 1, experiment.epochs + 1):
         began = time.perf_counter()
-        row = _train_epoch(run, epoch, draw or images, labels, progress)
+        if source is None or epoch == _first_closing(experiment):
+            source = _augmentation(experiment, images, epoch) or images
+        row = _train_epoch(run, epoch, source, labels, progress)
         row |= _validate(run, validation_images, validation_labels)
         run.history.append({"epoch": epoch, **row, "seconds": round(time.perf_counter() - began, 3)})
         if epoch in experiment.readings:
@@ -157,10 +159,18 @@ def fit(
     return run
 
 
-def _augmentation(experiment: Experiment, images: Images) -> Augmentation | None:
+def _first_closing(experiment: Experiment) -> int:
+    """The first of the epochs with `closing_options`; one after the last where there are none."""
+    return experiment.epochs + 1 - round(experiment.closing * experiment.epochs)
+
+
+def _augmentation(experiment: Experiment, images: Images, epoch: int) -> Augmentation | None:
     if experiment.augmentation is None:
         return None
-    return AUGMENTATIONS[experiment.augmentation](images, **experiment.augmentation_options)
+    options = dict(experiment.augmentation_options)
+    if epoch >= _first_closing(experiment):
+        options |= experiment.closing_options
+    return AUGMENTATIONS[experiment.augmentation](images, **options)
 
 
 def _train_epoch(

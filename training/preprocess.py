@@ -39,7 +39,8 @@ def preprocess(dataset: Dataset, folder: Path | None = None) -> Path:
     arrays = read_originals(dataset, data_folders(folder))
     path = array_file(dataset, writable_folder(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
+    # Of its own name: two runs that begin side by side may both be making it.
+    partial = path.with_suffix(f".partial-{os.getpid()}.npz")
     np.savez(partial, digest=np.array(digest(arrays)), **{part: getattr(arrays, part) for part in PARTS})
     partial.replace(path)
     return path

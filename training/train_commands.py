@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -30,7 +31,8 @@ def train(arguments: argparse.Namespace, command: str) -> int:
     """Train every model named, one after the other; each is exported as soon as it is done."""
     console = Console()
     for name in arguments.names:
-        experiment, path = EXPERIMENTS[name], checkpoint_path(arguments, name)
+        experiment = _with_seed(EXPERIMENTS[name], arguments.seed)
+        path = checkpoint_path(arguments.checkpoints, experiment)
         try:
             if arguments.restart:
                 path.unlink(missing_ok=True)
@@ -46,7 +48,8 @@ def train(arguments: argparse.Namespace, command: str) -> int:
         except CheckpointError as error:
             console.print(f"[red]✗[/] {error}", highlight=False)
             return 1
-        if not arguments.no_export and not _export_one(run, arguments, command, console):
+        published = experiment == EXPERIMENTS[name] and not arguments.no_export
+        if published and not _export_one(run, arguments, command, console):
             return 1
     return 0
 
@@ -55,7 +58,8 @@ def export(arguments: argparse.Namespace, command: str) -> int:
     """Export every model named from its finished checkpoint."""
     console = Console()
     for name in arguments.names:
-        experiment, path = EXPERIMENTS[name], checkpoint_path(arguments, name)
+        experiment = EXPERIMENTS[name]
+        path = checkpoint_path(arguments.checkpoints, experiment)
         kept = epochs_kept(path)
         if kept < experiment.epochs:
             console.print(
@@ -69,10 +73,15 @@ def export(arguments: argparse.Namespace, command: str) -> int:
     return 0
 
 
-def checkpoint_path(arguments: argparse.Namespace, name: str) -> Path:
-    """Where a model's training state is kept."""
-    folder: Path = arguments.checkpoints
+def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
+    """Where a model's training state is kept: runs with another seed than the experiment's have files of their own."""
+    own = EXPERIMENTS[experiment.name].seed
+    name = experiment.name if experiment.seed == own else f"{experiment.name}-seed-{experiment.seed}"
     return folder / f"{name}.npz"
+
+
+def _with_seed(experiment: Experiment, seed: int | None) -> Experiment:
+    return experiment if seed is None else replace(experiment, seed=seed)
 
 
 def _refuse_to_discard(experiment: Experiment, path: Path) -> None:
@@ -107,11 +116,12 @@ def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: C
             progress.update(bar, completed=len(run.history))
             console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False)
 
-        epochs_kept_now = [epochs_kept(checkpoint_path(arguments, experiment.name))]
+        path = checkpoint_path(arguments.checkpoints, experiment)
+        epochs_kept_now = [epochs_kept(path)]
         return fit(
             experiment,
             arrays,
-            checkpoint_path(arguments, experiment.name),
+            path,
             resume=arguments.resume,
             progress=batch if sys.stdout.isatty() else None,
             after_epoch=epoch,
