@@ -9,6 +9,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from service.protocol import http_protocol
 from service.settings import Settings
 
 
@@ -25,6 +26,8 @@ def main() -> None:
         host=arguments.host,
         port=arguments.port,
         workers=arguments.workers,
+        http=http_protocol(),
+        proxy_headers=False,  # no answer depends on a client's address or on how it got here
         access_log=False,  # the service writes its own when it is asked to
         log_config=_logging(settings.log_level.upper()),
         server_header=False,

@@ -1,5 +1,6 @@
 """create_app: the one place where the service is put together."""
 
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from service.engines import Engine, choose_precision, open_graph
 from service.errors import add_error_handlers
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
+from service.gate import Gate
 from service.hard_examples import TestAnswers
 from service.manifest import Manifest
 from service.metrics import Metrics
@@ -38,7 +40,7 @@ from service.routes import (
 )
 from service.samples import Samples
 from service.settings import Settings
-from service.short_way import ShortWay
+from service.short_way import ShortWay, Ways
 
 DESCRIPTION = "Serve small image classifiers, look inside them, and see where they fail."
 VERSION = "0.1.0"
@@ -72,19 +74,27 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(documentation.assets())
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    app.add_middleware(ShortWay, store=app.state.service.store, routes=predictions.of_one_image())
+    ways = Ways(app.state.service.store, predictions.of_one_image())
+    app.add_middleware(ShortWay, ways=ways)
     app.add_middleware(Observer, metrics=app.state.service.metrics, log_access=settings.access_log)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
+    elif not settings.access_log:
+        # Only where no middleware has something to add to a refusal.
+        app.state.gate = Gate(ways, app.state.service.metrics)
     return app
 
 
 def _put_together(settings: Settings) -> Service:
     metrics = Metrics()
     limits = Limits(
-        settings.max_batch_rows, settings.max_batch_wait, settings.max_queue_rows, settings.max_queue_delay
+        settings.max_batch_rows,
+        settings.max_batch_wait,
+        settings.max_queue_rows,
+        settings.max_queue_delay,
+        settings.max_overload_delay,
     )
 
     def make_model(manifest: Manifest, engine: Engine) -> Model:
@@ -118,7 +128,11 @@ def _put_together(settings: Settings) -> Service:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.store.reload()
+    # What is there now stays: the collector, which would look through all of it time and again, leaves it alone.
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(service.settings.drain)
     service.preparer.close()

@@ -21,6 +21,26 @@ Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 _MEMORY = 0.8  # weight of the run before in the time of a row: ten runs ago hardly count
 
 
+OVERLOADED = 1 / 3
+"""Share of the callers that are refused above which the load is taken for one that does not wait for answers: many
+clients that do wait are better served by a long queue, and a flood by a short one."""
+
+WORTH_REFUSING = 0.0005
+"""Seconds of a row below which refusing a caller is hardly less work than answering."""
+
+
+class _Share:
+    """A running mean of zeros and ones that forgets."""
+
+    _MEMORY = 128  # callers
+
+    def __init__(self) -> None:
+        self.share = 0.0
+
+    def add(self, value: float) -> None:
+        self.share += (value - self.share) / self._MEMORY
+
+
 class CallerGoneError(Exception):
     """The one who asked is no longer there to be answered; their rows were not run."""
 
@@ -41,6 +61,8 @@ class Limits:
     """rows that wait; beyond, callers are refused"""
     max_delay: float = float("inf")
     """seconds that a single row may have to wait, as far as the latest runs tell; beyond, it is refused"""
+    max_overload_delay: float = float("inf")
+    """the same while many are refused anyway: waiting longer would get no more of them answered"""
 
 
 class Batcher(Generic[Results]):
@@ -62,6 +84,7 @@ class Batcher(Generic[Results]):
         self._waiting = Lanes()
         self._running: list[Entry] = []
         self._running_rows = 0
+        self._overload = _Share()
         self._recent_rows = 0.0
         self._recent_seconds = 0.0
         self._worker: asyncio.Task[None] | None = None
@@ -73,6 +96,11 @@ class Batcher(Generic[Results]):
     def waiting_rows(self) -> int:
         """Rows in the queue now, the running ones not counted."""
         return self._waiting.rows
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether many are refused, and refusing them is much less work than their rows would be."""
+        return self._overload.share > OVERLOADED and self.seconds(1) >= WORTH_REFUSING
 
     async def submit(
         self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
@@ -90,24 +118,34 @@ class Batcher(Generic[Results]):
         parts = (rows[start : start + size] for start in range(0, len(rows), size))
         return [await self._enqueue(part, deadline, wanted) for part in parts]
 
-    def refuse_if_full(self, rows: int = 1) -> None:
-        """Raises QueueFull if so many rows would be refused now: before work is put into preparing them."""
+    def refusal(self, rows: int = 1) -> QueueFull | None:
+        """Why so many rows would be refused now, if they would: asked before work is put into preparing them."""
         # An empty queue takes any one part, however small its limit.
         if not self._waiting.rows:
-            return
-        if self._waiting.rows + rows > self._limits.max_queue:
-            raise QueueFull(
-                f"{self._waiting.rows} images wait already; the limit is {self._limits.max_queue}"
-            )
-        before = self._waiting.rows_before_a_single(self._limits.max_rows) if rows == 1 else None
+            return None
+        full = self._too_many(rows) or (self._too_long() if rows == 1 else None)
+        if full is not None:
+            self._overload.add(1.0)
+        return full
+
+    def _too_many(self, rows: int) -> QueueFull | None:
+        if self._waiting.rows + rows <= self._limits.max_queue:
+            return None
+        return QueueFull(f"{self._waiting.rows} images wait already; the limit is {self._limits.max_queue}")
+
+    def _too_long(self) -> QueueFull | None:
+        before = self._waiting.rows_before_a_single(self._limits.max_rows)
         if before is None:
-            return
+            return None
+        limit = self._limits.max_delay
+        if self.overloaded:
+            limit = min(limit, self._limits.max_overload_delay)
         delay = self.seconds(before + self._running_rows)
-        if delay > self._limits.max_delay:
-            raise QueueFull(
-                f"{self._waiting.rows} images wait already, {delay:.2g} s of work; "
-                f"the limit is {self._limits.max_delay:.2g} s"
-            )
+        if delay <= limit:
+            return None
+        return QueueFull(
+            f"{self._waiting.rows} images wait already, {delay:.2g} s of work; the limit is {limit:.2g} s"
+        )
 
     async def drain(self, limit: float) -> None:
         """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
@@ -141,7 +179,10 @@ class Batcher(Generic[Results]):
             raise NotReady("the service is stopping")
         if deadline <= now:
             raise DeadlinePassed("the time allowed was over before the images could be queued")
-        self.refuse_if_full(rows)
+        refused = self.refusal(rows)
+        if refused is not None:
+            raise refused
+        self._overload.add(0.0)
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -182,14 +183,25 @@ def problem_types() -> dict[str, type[Problem]]:
     return {subclass.slug: subclass for subclass in Problem.__subclasses__()}
 
 
-def problem_response(request: Request, problem: Problem) -> Response:
-    """Any problem as its answer: `application/problem+json`, or what the path's protocol has instead."""
-    if f"{request.scope['path']}/".startswith(f"{OPEN_INFERENCE}/"):
+def problem_response(path: str, problem: Problem) -> Response:
+    """Any problem as the answer at a path: `application/problem+json`, or what the path's protocol has instead."""
+    if f"{path}/".startswith(f"{OPEN_INFERENCE}/"):
         error = ErrorBody(error=problem.detail).model_dump_json()
         return Response(error, open_inference_status(problem.status), problem.headers, "application/json")
-    # Not request.url.path: it is put together and taken apart again, and an overload has many refusals.
-    content = problem.body(instance=request.scope["path"]).model_dump_json(exclude_none=True)
-    return Response(content, problem.status, problem.headers, PROBLEM_JSON)
+    return Response(problem_json(path, problem), problem.status, problem.headers, PROBLEM_JSON)
+
+
+def problem_json(path: str, problem: Problem) -> bytes:
+    """A problem's body. An overload has many refusals: a ProblemBody for each would double what one costs."""
+    return to_json(
+        {
+            "type": f"/problems/{problem.slug}",
+            "title": problem.title,
+            "status": problem.status,
+            "detail": problem.detail,
+            "instance": path,
+        }
+    )
 
 
 def open_inference_status(status: int) -> int:
@@ -206,20 +218,22 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def answer(request: Request, error: Exception) -> Response:
     """The one handler."""
+    # Not request.url.path: it is put together and taken apart again, and an overload has many refusals.
+    path: str = request.scope["path"]
     match error:
         case Problem():
-            return problem_response(request, error)
+            return problem_response(path, error)
         case RequestValidationError():
-            return problem_response(request, InvalidParameter("; ".join(map(_expected, error.errors()))))
+            return problem_response(path, InvalidParameter("; ".join(map(_expected, error.errors()))))
         case ClientDisconnect():
             # Nobody reads this answer; 499 is what proxies write into their logs for it.
             return Response(status_code=499)
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             return _method_not_allowed(request)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            detail = f"there is nothing at {request.url.path}; GET /docs lists every path"
-            return problem_response(request, NotFound(detail))
-    return problem_response(request, InternalError("something failed inside the service; it is in the log"))
+            detail = f"there is nothing at {path}; GET /docs lists every path"
+            return problem_response(path, NotFound(detail))
+    return problem_response(path, InternalError("something failed inside the service; it is in the log"))
 
 
 def _expected(error: dict[str, Any]) -> str:
@@ -240,4 +254,4 @@ def _method_not_allowed(request: Request) -> Response:
     if request.method == "OPTIONS":
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
     detail = f"{request.method} is not possible here; {allow} are"
-    return problem_response(request, MethodNotAllowed(detail, {"Allow": allow}))
+    return problem_response(request.scope["path"], MethodNotAllowed(detail, {"Allow": allow}))

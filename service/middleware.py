@@ -3,7 +3,6 @@
 import logging
 from time import perf_counter
 
-from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batcher import CallerGoneError
@@ -52,7 +51,7 @@ class Observer:
             if status:  # too late for another answer: the server must cut the connection
                 raise
             problem = InternalError("something failed inside the service; it is in the log")
-            await problem_response(Request(scope), problem)(scope, receive, observed)
+            await problem_response(scope["path"], problem)(scope, receive, observed)
         finally:
             self._record(scope, method, status, perf_counter() - started)
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from service.batcher import Batcher, Limits
 from service.engines import Engine
+from service.errors import QueueFull
 from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
 SEVERAL = 8  # rows, to tell what a row more takes
 LATE = 4  # times its own length: a run that is noticed later than that is better done by the loop
+FLOODED_RUN = 0.02  # seconds that a flooded loop may give to one model's run: the others wait for it
 LAG_FADES = 0.9  # of what is remembered of the loop's lateness, with every run that the loop did itself
 
 
@@ -74,9 +76,15 @@ class Model:
         """Images in the queue now."""
         return self._batcher.waiting_rows
 
+    def refusal(self) -> QueueFull | None:
+        """Why one image more would be refused now, if it would: asked before work is put into decoding it."""
+        return self._batcher.refusal()
+
     def refuse_if_full(self) -> None:
-        """Raises QueueFull if one image more would be refused now: asked before work is put into decoding it."""
-        self._batcher.refuse_if_full()
+        """Raises that, if there is one."""
+        refused = self.refusal()
+        if refused is not None:
+            raise refused
 
     async def predict(
         self,
@@ -131,7 +139,7 @@ class Model:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        if len(images) <= self._inline_rows or self._is_late(len(images)):
+        if len(images) <= self._inline_rows or self._is_late(len(images)) or self._is_flooded(len(images)):
             return self._timed(images)
         answer, ended = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._timed_until, images
@@ -149,6 +157,14 @@ class Model:
             return False
         self._lag *= LAG_FADES  # some such runs later a thread finds out again
         return True
+
+    def _is_flooded(self, rows: int) -> bool:
+        """Whether most callers are refused, so that the loop would interrupt the engine's thread all the time.
+
+        On one core each of those interruptions costs both their caches. A loop that does a short run itself finds
+        the callers of that time together after it.
+        """
+        return self._batcher.overloaded and self._batcher.seconds(rows) <= FLOODED_RUN
 
     def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._timed_until(images)[0]

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
         description="seconds that a single image may have to wait, as far as the latest runs tell; beyond, it is "
         "refused at once. Parts of a batch are not: they wait in a lane of their own",
     )
+    max_overload_delay: float = Field(
+        0.005,
+        gt=0,
+        description="the same, in seconds, while more than a third are refused: such a load does not wait for answers, "
+        "and a longer queue would only make late the answers that there are",
+    )
     inline_run: float = Field(
         0.0015,
         ge=0,

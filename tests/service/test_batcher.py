@@ -35,6 +35,7 @@ class Engine:
 async def occupied(engine: Engine, batcher: Batcher[Floats]) -> asyncio.Task[list[Floats]]:
     """Starts a run that stays in the engine until `engine.open` is set."""
     engine.open.clear()
+    engine.busy.clear()
     first = asyncio.create_task(batcher.submit(rows(0)))
     await engine.busy.wait()
     return first
@@ -129,14 +130,58 @@ async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_pa
     await let_others_run()
     with pytest.raises(QueueFull, match=r"1 images wait already, .* s of work; the limit is 1e-09 s"):
         await batcher.submit(rows(2))
-    with pytest.raises(QueueFull):
-        batcher.refuse_if_full()
+    assert batcher.refusal() is not None
     part = asyncio.create_task(batcher.submit(rows(3, 4)))
     await let_others_run()
     engine.open.set()
     await asyncio.gather(first, second, part)
     assert sorted(engine.runs[1]) == [1, 3, 4]
-    batcher.refuse_if_full()
+    assert batcher.refusal() is None
+
+
+async def test_while_most_are_refused_the_queue_is_short() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_delay=10.5, max_overload_delay=2.5))
+    batcher.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(10)]
+    await let_others_run()
+    for _ in range(100):
+        refused = batcher.refusal()
+    assert "the limit is 2.5 s" in str(refused)
+    engine.open.set()
+    await asyncio.gather(first, *waiting)
+    # The same flood finds no more than two waiting from now on.
+    first = await occupied(engine, batcher)
+    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(20)]
+    await let_others_run()
+    assert batcher.waiting_rows == 2
+    engine.open.set()
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert sum(isinstance(answer, QueueFull) for answer in answers) == 18
+
+
+async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))
+    batcher.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    waiting = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    batcher.learn(rows=1000, seconds=100_000)
+    for _ in range(100):
+        assert batcher.refusal() is not None
+    batcher.learn(rows=100_000, seconds=100_000)
+    engine.open.set()
+    await asyncio.gather(first, waiting)
+    for _ in range(200):
+        await batcher.submit(rows(0))
+    first = await occupied(engine, batcher)
+    others = [asyncio.create_task(batcher.submit(rows(n))) for n in range(5)]
+    await let_others_run()
+    assert batcher.waiting_rows == 5
+    engine.open.set()
+    await asyncio.gather(first, *others)
 
 
 async def test_rows_are_counted_against_the_queue() -> None:
@@ -167,6 +212,7 @@ async def test_a_caller_cancelled_during_the_run_strands_nobody() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits())
     engine.open.clear()
+    engine.busy.clear()
     one, two = (asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2))
     await engine.busy.wait()
     one.cancel()
@@ -205,6 +251,7 @@ async def test_a_deadline_ends_also_the_wait_for_a_run_that_is_on() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits())
     engine.open.clear()
+    engine.busy.clear()
     with pytest.raises(DeadlinePassed):
         await batcher.submit(rows(1), deadline=asyncio.get_running_loop().time() + 0.01)
     engine.open.set()

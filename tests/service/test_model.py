@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from service.app import create_app
-from service.model import LATE, Model
+from service.model import FLOODED_RUN, LATE, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
 
@@ -59,6 +59,17 @@ async def test_a_run_goes_to_a_thread_until_the_loop_is_late_and_again_when_that
     assert first is not here
     assert second is here
     assert first in later
+
+
+@pytest.mark.parametrize(("seconds", "inline"), [(FLOODED_RUN / 2, True), (FLOODED_RUN * 2, False)])
+async def test_a_flooded_loop_does_short_runs_itself(app: FastAPI, seconds: float, *, inline: bool) -> None:
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        engine = WatchedEngine(model)
+        model._batcher.learn(1000, 1000 * seconds)
+        model._batcher._overload.share = 1.0
+        await model.predict(IMAGES)
+    assert (engine.threads[0] is threading.current_thread()) is inline
 
 
 def keep_the_loop_for(seconds: float) -> None:

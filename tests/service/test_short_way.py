@@ -8,21 +8,21 @@ from fastapi.exceptions import RequestValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from service.errors import QueueFull, UnknownModel
-from service.short_way import ShortWay
+from service.short_way import ShortWay, Ways
 
 
 class Full:
     """A model whose queue is full."""
 
-    def refuse_if_full(self) -> None:
-        raise QueueFull("7 images wait already")
+    def refusal(self) -> QueueFull | None:
+        return QueueFull("7 images wait already")
 
 
 class Idle:
     """A model with room in its queue."""
 
-    def refuse_if_full(self) -> None:
-        """Never."""
+    def refusal(self) -> None:
+        """None."""
 
 
 class Endpoint:
@@ -56,7 +56,7 @@ class Asked:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await ShortWay(_long_way, store, routes)(self.scope, _no_body, send)
+        await ShortWay(_long_way, Ways(store, routes))(self.scope, _no_body, send)
         status: int = sent[0]["status"]
         return status
 

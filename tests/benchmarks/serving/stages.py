@@ -25,7 +25,7 @@ from service.images import PrepareOptions, prepare
 from service.ranking import rank
 from service.schemas import PredictionQuery
 from service.settings import Settings
-from service.short_way import ShortWay
+from service.short_way import ShortWay, Ways
 from service.uploads import read_one
 from tests.benchmarks.serving.apps import bare
 from tests.benchmarks.serving.bench import CONNECTIONS, DIGITS
@@ -94,7 +94,7 @@ async def without_work() -> FastAPI:
     short_way = next(
         one for one in app.user_middleware if getattr(one.cls, "__name__", "") == ShortWay.__name__
     )
-    short_way.kwargs["routes"] = {route.path: idle}
+    short_way.kwargs["ways"] = Ways(app.state.service.store, {route.path: idle})
     if await called(app) != constant:
         raise RuntimeError("the endpoint of predictions was not replaced")
     return app

@@ -1,0 +1,139 @@
+"""A full queue refuses over real sockets as the application would, and the connection goes on."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.protocol import http_protocol
+from service.settings import Settings
+from tests.service.stripes import encoded, stripe
+from tests.service.test_overload import URL, HeldEngine, client_of, waiting
+
+IMAGE = encoded(stripe(5))
+
+
+def request(*headers: str, body: bytes = IMAGE) -> bytes:
+    lines = [f"POST {URL} HTTP/1.1", "Host: service", "Content-Type: image/png", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+async def answer(reader: StreamReader) -> tuple[int, dict[str, str], bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return int(first.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[int]:
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, http=http_protocol(), proxy_headers=False)
+    )
+    running = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 — uvicorn tells nobody when it has started
+        await asyncio.sleep(0)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await running
+
+
+class Full:
+    """A service whose one engine is busy and whose queue of one is taken."""
+
+    def __init__(self, app: FastAPI, port: int, engine: HeldEngine) -> None:
+        self.app, self.port, self.engine = app, port, engine
+
+    async def connect(self) -> tuple[StreamReader, StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def count(self, status: int) -> int:
+        async with client_of(self.app) as client:
+            lines = (await client.get("/metrics")).text.splitlines()
+        series = f'convscope_requests_total{{route="/predict/{{model}}",method="POST",status="{status}"}}'
+        return sum(int(line.split()[1]) for line in lines if line.startswith(series))
+
+
+@pytest.fixture
+async def full(artifacts: Path) -> AsyncIterator[Full]:
+    app = create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=1, max_batch_rows=1))
+    async with served(app) as port:
+        engine = HeldEngine(app)
+        async with client_of(app) as client:
+            first = asyncio.create_task(client.post(URL, content=IMAGE))
+            await asyncio.to_thread(engine.busy.wait)
+            second = asyncio.create_task(client.post(URL, content=IMAGE))
+            await waiting(app, 1)
+            yield Full(app, port, engine)
+            engine.go.set()
+            await asyncio.gather(first, second)
+
+
+async def test_it_refuses_as_the_application_would(full: Full) -> None:
+    async with client_of(full.app) as client:
+        expected = await client.post(URL, content=IMAGE)
+    reader, writer = await full.connect()
+    writer.write(request())
+    status, headers, body = await answer(reader)
+    writer.close()
+    assert (status, body) == (503, expected.content)
+    assert {name: headers[name] for name in expected.headers} == dict(expected.headers)
+    assert "date" in headers
+    assert await full.count(503) == 2
+
+
+async def test_the_connection_goes_on_after_a_refusal(full: Full) -> None:
+    reader, writer = await full.connect()
+    for piece in (
+        request()[:-50],
+        request()[-50:],
+        request(),
+        request(),
+    ):  # the first body comes in two pieces
+        writer.write(piece)
+        await writer.drain()
+    assert [(await answer(reader))[0] for _ in range(3)] == [503] * 3
+    full.engine.go.set()
+    while full.app.state.service.store.snapshot.find("mnist").waiting_rows:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    writer.close()
+
+
+async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None:
+    reader, writer = await full.connect()
+    writer.write(request("Connection: close"))
+    status, headers, _ = await answer(reader)
+    assert (status, headers["connection"], await reader.read()) == (503, "close", b"")
+    writer.close()
+
+
+async def test_who_waits_to_be_told_to_go_on_is_refused_by_the_application(full: Full) -> None:
+    reader, writer = await full.connect()
+    writer.write(request("Expect: 100-continue"))
+    assert (await answer(reader))[0] == 503
+    writer.close()
+
+
+async def test_a_version_and_other_models_are_the_applications_own(full: Full) -> None:
+    reader, writer = await full.connect()
+    writer.write(request().replace(URL.encode(), b"/predict/nobody"))
+    assert (await answer(reader))[0] == 404
+    writer.write(request().replace(URL.encode(), URL.encode() + b"&version=1"))
+    assert (await answer(reader))[0] == 503
+    writer.close()
+
+
+@pytest.mark.parametrize("settings", [{"access_log": True}, {"cors_origins": ["*"]}])
+def test_there_is_no_gate_where_middleware_adds_to_a_refusal(
+    artifacts: Path, settings: dict[str, object]
+) -> None:
+    app = create_app(Settings.model_validate({"artifacts": artifacts, **settings}))
+    assert not hasattr(app.state, "gate")
