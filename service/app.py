@@ -82,8 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
     elif not settings.access_log:
-        # Only where no middleware has something to add to a refusal.
-        app.state.gate = Gate(ways, app.state.service.metrics)
+        # Only where no other middleware has something to do for these requests.
+        app.state.gate = Gate(app, ways, app.state.service.metrics)
     return app
 
 

@@ -7,9 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batcher import CallerGoneError
 from service.errors import InternalError, problem_response
-from service.metrics import Metrics
+from service.metrics import CLIENT_GONE, Metrics
 
-CLIENT_GONE = 499  # what proxies write into their logs for a request whose client left
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 log = logging.getLogger("convscope")

@@ -1,20 +1,20 @@
 """Takes a request about one image straight to its endpoint, past the router and what else stands before it.
 
-Router and exception middleware take a tenth of a prediction, and three quarters of a refusal; an overloaded service
-refuses more than it answers, so what a refusal costs is taken from the answers.
+Router and exception middleware take a tenth of a prediction. `service.gate` goes further where the server lets it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Problem, QueueFull, answer
 from service.model_store import ModelStore
+from service.routes.direct import DirectRoute
 
 PARAMETER = "{model}"
 
@@ -22,16 +22,16 @@ PARAMETER = "{model}"
 class Ways:
     """The routes of one image for one model, found by a path, and whether the model takes an image more."""
 
-    def __init__(self, store: ModelStore, routes: Mapping[str, Route]) -> None:
+    def __init__(self, store: ModelStore, routes: Mapping[str, DirectRoute]) -> None:
         """`routes` by the template of their path; the application has them too, and documents them."""
         self._store = store
-        self._ways: dict[str, dict[str, Route]] = {}
+        self._ways: dict[str, dict[str, DirectRoute]] = {}
         """what stands before the model's name → what stands after it → the route"""
         for path, route in routes.items():
             before, after = path.split(PARAMETER)
             self._ways.setdefault(before, {})[after] = route
 
-    def find(self, scope: Mapping[str, Any]) -> tuple[Route, str] | None:
+    def find(self, scope: Mapping[str, Any]) -> tuple[DirectRoute, str] | None:
         """The route of a request, and the model's name in its path; None for any other request."""
         if scope["method"] != "POST":
             return None
@@ -45,10 +45,19 @@ class Ways:
         return None
 
     def refusal(self, scope: Mapping[str, Any], name: str) -> QueueFull | None:
-        """Why the model cannot take this request's image now, if it cannot."""
+        """Why the model cannot take this request's image now, if it cannot: the endpoint would find the same, later."""
         # Another version has a queue of its own: that is the endpoint's to find out.
         model = None if b"version" in scope["query_string"] else self._store.snapshot.get(name)
         return None if model is None else model.refusal()
+
+    async def respond(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response:
+        """As router and exception middleware do; what nobody foresaw is for whoever stands before this."""
+        scope["route"], scope["path_params"] = route, {"model": name}
+        request = Request(scope, receive)
+        try:
+            return await route.respond(request, name)
+        except (Problem, HTTPException, RequestValidationError, ClientDisconnect) as error:
+            return await answer(request, error)
 
 
 class ShortWay:
@@ -63,16 +72,5 @@ class ShortWay:
         if found is None:
             await self._app(scope, receive, send)
         else:
-            await self._handle(*found, scope, receive, send)
-
-    async def _handle(self, route: Route, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """As router and exception middleware do; what nobody foresaw is for whoever stands before this."""
-        scope["route"], scope["path_params"] = route, {"model": name}
-        try:
-            refused = self._ways.refusal(scope, name)
-            if refused is not None:
-                raise refused
-            await route.handle(scope, receive, send)
-        except (Problem, HTTPException, RequestValidationError, ClientDisconnect) as error:
-            response = await answer(Request(scope), error)
+            response = await self._ways.respond(*found, scope, receive)
             await response(scope, receive, send)

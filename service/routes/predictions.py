@@ -6,7 +6,6 @@ from typing import Annotated
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
-from starlette.routing import Route
 
 from service.dependencies import (
     FILE_FIELD,
@@ -39,7 +38,7 @@ from service.model import Model
 from service.openapi import example, many_images, one_image, problems
 from service.ranking import Ranking, hesitation, rank
 from service.routes import examples
-from service.routes.direct import DirectRoute
+from service.routes.direct import DirectRoute, JsonResponse
 from service.schemas import (
     BatchAnswer,
     BatchPrediction,
@@ -129,10 +128,12 @@ async def predict_batch(
     return _json(body)
 
 
-def of_one_image() -> dict[str, Route]:
+def of_one_image() -> dict[str, DirectRoute]:
     """The routes that answer one image, by path."""
     paths = ("/predict/{model}", "/predict/{model}/top-k")
-    return {route.path: route for route in router.routes if isinstance(route, Route) and route.path in paths}
+    return {
+        route.path: route for route in router.routes if isinstance(route, DirectRoute) and route.path in paths
+    }
 
 
 async def _answer(request: Request, model: Model, query: PreparationQuery) -> tuple[Prepared, Ranking]:
@@ -235,4 +236,4 @@ def _warnings(prepared: Prepared, ranking: Ranking, model: Model) -> list[str]:
 
 
 def _json(body: Prediction | TopK | BatchPrediction) -> Response:
-    return Response(to_json(body), media_type="application/json")
+    return JsonResponse(to_json(body))

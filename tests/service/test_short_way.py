@@ -1,28 +1,15 @@
-"""Over the short way alone: what it refuses reaches no endpoint, and what it does not know takes the long way."""
+"""The short way alone: it takes what is about one image of one model, and leaves the rest to the long way."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from service.errors import QueueFull, UnknownModel
 from service.short_way import ShortWay, Ways
-
-
-class Full:
-    """A model whose queue is full."""
-
-    def refusal(self) -> QueueFull | None:
-        return QueueFull("7 images wait already")
-
-
-class Idle:
-    """A model with room in its queue."""
-
-    def refusal(self) -> None:
-        """None."""
 
 
 class Endpoint:
@@ -31,10 +18,10 @@ class Endpoint:
     def __init__(self) -> None:
         self.error: Exception | None = None
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(self, _: Request, model: str) -> Response:
         if self.error is not None:
             raise self.error
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        return Response(model)
 
 
 class Asked:
@@ -48,8 +35,7 @@ class Asked:
 
     async def status(self) -> int:
         """299 where the long way was taken."""
-        models: dict[str, Any] = {"full": Full(), "idle": Idle()}
-        store: Any = SimpleNamespace(snapshot=models)
+        store: Any = SimpleNamespace(snapshot={})
         routes: Any = {"/predict/{model}": self.one, "/predict/{model}/top-k": self.top_k}
         sent: list[Message] = []
 
@@ -69,17 +55,6 @@ async def _no_body() -> Message:
     raise AssertionError("the body was asked for")
 
 
-@pytest.mark.parametrize("path", ["/predict/full", "/predict/full/top-k"])
-async def test_a_full_queue_refuses_before_the_endpoint(path: str) -> None:
-    asked = Asked(path, query=b"top_k=3")
-    asked.one.error = asked.top_k.error = AssertionError("the endpoint was called")
-    assert await asked.status() == 503
-
-
-async def test_a_version_has_a_queue_of_its_own() -> None:
-    assert await Asked("/predict/full", query=b"version=1").status() == 200
-
-
 @pytest.mark.parametrize("path", ["/predict/idle", "/predict/none"])
 async def test_the_endpoint_is_given_the_name_and_the_route_is_known_to_whoever_counts(path: str) -> None:
     asked = Asked(path)
@@ -90,7 +65,7 @@ async def test_the_endpoint_is_given_the_name_and_the_route_is_known_to_whoever_
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(UnknownModel("no"), 404), (RequestValidationError([]), 422)],
+    [(UnknownModel("no"), 404), (RequestValidationError([]), 422), (QueueFull("7 images wait"), 503)],
 )
 async def test_what_an_endpoint_raises_becomes_its_answer(error: Exception, status: int) -> None:
     asked = Asked("/predict/idle")

@@ -12,7 +12,6 @@ from typing import Any, TypeGuard
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from pydantic_core import to_json
 from starlette.routing import BaseRoute
@@ -23,6 +22,7 @@ from service.batcher import Batcher, Limits
 from service.dependencies import FILE_FIELD
 from service.images import PrepareOptions, prepare
 from service.ranking import rank
+from service.routes.direct import DirectRoute
 from service.schemas import PredictionQuery
 from service.settings import Settings
 from service.short_way import ShortWay, Ways
@@ -100,8 +100,8 @@ async def without_work() -> FastAPI:
     return app
 
 
-def _predicts(route: BaseRoute) -> TypeGuard[APIRoute]:
-    return isinstance(route, APIRoute) and route.operation_id == "predict"
+def _predicts(route: BaseRoute) -> TypeGuard[DirectRoute]:
+    return isinstance(route, DirectRoute) and route.operation_id == "predict"
 
 
 async def called(app: ASGIApp) -> bytes:
