@@ -1,6 +1,7 @@
 """`python -m service`: the settings as arguments, and uvicorn with them."""
 
 import argparse
+import gc
 import os
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ def main() -> None:
     except ValidationError as error:
         sys.exit("\n".join(["the settings cannot be used:", *map(_in_words, error.errors())]))
     arguments = _arguments(settings)
+    gc.disable()  # a start makes little garbage and much to look through; the application's lifespan enables it
     # Every worker reads its settings from the environment.
     os.environ["CONVSCOPE_WORKERS"] = str(arguments.workers)
     uvicorn.run(

@@ -131,6 +131,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # What is there now stays: the collector, which would look through all of it time and again, leaves it alone.
     gc.collect()
     gc.freeze()
+    gc.enable()
     yield
     gc.unfreeze()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.

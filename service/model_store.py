@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, sha256_of
+from service.memory import give_back
 from service.model import Model
 
 ALIASES = "aliases.json"
@@ -102,6 +103,7 @@ class ModelStore:
         first, and then the snapshot is swapped in one step."""
         async with self._reloading:
             self.snapshot = await asyncio.to_thread(self._read)
+            give_back()
         return self.snapshot
 
     async def drain(self, limit: float) -> None:
