@@ -79,6 +79,15 @@ class Reading(_Frozen):
     test_accuracy: Fraction
 
 
+class SeedResult(_Frozen):
+    """The same experiment with one seed: how much of a result is chance."""
+
+    seed: int
+    validation_accuracy: Fraction | None
+    test_accuracy: Fraction
+    seconds: float = Field(ge=0, description="of training, wall clock")
+
+
 class Parity(_Frozen):
     """How far the exported graph is from the Keras model, on the whole test set."""
 
@@ -120,6 +129,9 @@ class Metrics(_Frozen):
     readings: list[Reading] = []
     accuracy_tta: Fraction | None = Field(
         None, description="with test-time augmentation; never what is served"
+    )
+    seeds: list[SeedResult] = Field(
+        [], description="where it was trained several times, the served run among them; chosen on validation"
     )
 
 

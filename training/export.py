@@ -1,20 +1,14 @@
 """A trained run → a version folder that the service can trust: graphs, figures, checksums, manifest."""
 
 import json
-import os
 import platform
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,13 +23,15 @@ from service.manifest import (
     Manifest,
     Provenance,
     Reading,
+    SeedResult,
     file_entry,
 )
 from training import evaluate
-from training.datasets import DATASETS, Arrays, Dataset, Images, training_split
+from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
 from training.fit import Run, for_export
 from training.graphs import serving_model, softmax, write_graphs
 from training.halves import compress
+from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits
@@ -47,12 +43,21 @@ _LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
 Step = Callable[[str], None]  # told what is being done now
 
 
-def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: Step = lambda _: None) -> Path:
+def publish(
+    run: Run,
+    arrays: Arrays,
+    artifacts: Path,
+    *,
+    command: str,
+    others: Sequence[Run] = (),
+    step: Step = lambda _: None,
+) -> Path:
     """Evaluate a finished run once and write it as the next version. Returns the version's folder.
 
+    `others` are finished runs of the same experiment with other seeds, whose results are told beside its own.
     Raises ParityError, and then writes nothing.
     """
-    run = for_export(run)
+    run, *others = map(for_export, (run, *others))
     home = artifacts / "models" / run.experiment.name
     home.mkdir(parents=True, exist_ok=True)
     version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))
@@ -60,6 +65,10 @@ def publish(run: Run, arrays: Arrays, artifacts: Path, *, command: str, step: St
         folder = Path(scratch) / version
         folder.mkdir()
         manifest = _write(run, arrays, folder, version, command, step)
+        if others:
+            seeds = _seeds([run, *others], arrays, step)
+            metrics = manifest.metrics.model_copy(update={"seeds": seeds})
+            manifest = manifest.model_copy(update={"metrics": metrics})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
         folder.rename(home / version)
     return home / version
@@ -135,7 +144,7 @@ def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
         return None
     step("reading the test set six times over, for comparison with papers that do")
     logits = mean_logits(partial(_logits, run), arrays.test_images)
-    return float((logits.argmax(axis=1) == arrays.test_labels).mean())
+    return _share_right(logits, arrays.test_labels)
 
 
 def _readings(run: Run, arrays: Arrays) -> list[Reading]:
@@ -149,45 +158,41 @@ def _readings(run: Run, arrays: Arrays) -> list[Reading]:
             Reading(
                 epoch=epoch,
                 validation_accuracy=run.history[epoch - 1]["val_accuracy"],
-                test_accuracy=float((logits.argmax(axis=1) == arrays.test_labels).mean()),
+                test_accuracy=_share_right(logits, arrays.test_labels),
             )
         )
     run.model.set_weights(final)
     return readings
 
 
+def _seeds(runs: list[Run], arrays: Arrays, step: Step) -> list[SeedResult]:
+    """One result a run, each by a single reading of the test set."""
+    step("reading the test set with the nets of other seeds")
+    return [
+        SeedResult(
+            seed=run.experiment.seed,
+            validation_accuracy=run.history[-1].get("val_accuracy"),
+            test_accuracy=_share_right(_logits(run, arrays.test_images), arrays.test_labels),
+            seconds=round(run.seconds, 1),
+        )
+        for run in sorted(runs, key=lambda run: run.experiment.seed)
+    ]
+
+
+def _share_right(logits: NDArray[np.float32], labels: Labels) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
 def _provenance(run: Run, dataset: Dataset, command: str) -> Provenance:
-    backend = keras.backend.backend()
+    origin = run.origin or here()
     libraries = {name: library_version(name) for name in _LIBRARIES}
-    libraries[backend] = sys.modules[backend].__version__
+    libraries |= {one.backend: one.version for one in (here(), origin)}
     return Provenance(
         command=command,
         seed=run.experiment.seed,
         seconds=round(run.seconds, 1),
-        hardware=hardware(),
+        hardware=origin.hardware,
         commit=commit(),
         libraries={"python": platform.python_version(), **libraries},
         data={name: md5 for source in dataset.sources for name, md5 in source.md5.items()},
     )
-
-
-def hardware() -> str:
-    """Processor and cores, such as "Intel(R) Xeon(R) Processor, 2 cores"."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
-        name = models[0] if models else name
-    return f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-
-
-def commit() -> str | None:
-    """The git commit of the code that made this, with "-dirty" where it had been changed; None outside git."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command: list[Any] = [git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
-    return answer.stdout.strip() or None

@@ -20,6 +20,7 @@ from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Sm
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, Images, Labels, one_hot, training_split
 from training.experiments import Experiment
 from training.halves import rounded
+from training.machine import Origin, here
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
 from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
@@ -43,6 +44,7 @@ class Run:
         None  # [N], the training images' last ones, where the experiment selects
     )
     smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
+    origin: Origin | None = None  # where the last epoch was trained, if it is known
 
     @property
     def seconds(self) -> float:
@@ -150,6 +152,7 @@ def fit(
             source = _augmentation(experiment, images, epoch) or images
         row = _train_epoch(run, epoch, source, labels, progress)
         row |= _validate(run, validation_images, validation_labels)
+        run.origin = here()
         run.history.append({"epoch": epoch, **row, "seconds": round(time.perf_counter() - began, 3)})
         if epoch in experiment.readings:
             run.kept[epoch] = run.model.get_weights()
@@ -272,7 +275,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
         arrays["losses"] = run.losses
     for epoch, weights in run.kept.items():
         arrays |= {f"kept_{epoch}_{k}": weight for k, weight in enumerate(weights)}
-    about = json.dumps({"experiment": run.experiment.record(), "history": run.history})
+    about = json.dumps({"experiment": run.experiment.record(), "history": run.history, "origin": run.origin})
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, about=np.array(about), **arrays)
@@ -290,6 +293,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
         if json.dumps(recorded, sort_keys=True) != json.dumps(run.experiment.record(), sort_keys=True):
             raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
         run.history = about["history"]
+        run.origin = Origin(*about["origin"]) if about.get("origin") else None
         run.model.optimizer.build(run.model.trainable_variables)
         for k, variable in enumerate(_state(run.model)):
             variable.assign(file[f"state_{k}"])

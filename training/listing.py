@@ -1,6 +1,7 @@
 """The command `list`: what can be trained, and how good what was trained is."""
 
 from pathlib import Path
+from statistics import mean, stdev
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,7 @@ def show(artifacts: Path, checkpoints: Path) -> int:
         "trained in",
     ):
         table.add_column(heading, justify="left" if heading == "model" else "right")
+    spreads = []
     for name, experiment in EXPERIMENTS.items():
         manifest = latest_manifest(artifacts, name)
         if manifest is None:
@@ -31,7 +33,11 @@ def show(artifacts: Path, checkpoints: Path) -> int:
             table.add_row(name, "", "", str(experiment.epochs), state, "", "", "")
         else:
             table.add_row(*row(manifest))
-    Console(width=None if Console().is_terminal else 120).print(table)
+            spreads += [spread(manifest)] if manifest.metrics.seeds else []
+    console = Console(width=None if Console().is_terminal else 120)
+    console.print(table)
+    for line in spreads:
+        console.print(line, highlight=False)
     return 0
 
 
@@ -48,6 +54,17 @@ def row(manifest: Manifest) -> tuple[str, ...]:
         f"{low:.2%} … {high:.2%}",
         f"{size / 1e6:.2f} MB",
         f"{manifest.provenance.seconds:.0f} s",
+    )
+
+
+def spread(manifest: Manifest) -> str:
+    """How much of a result is chance: mean and standard deviation over seeds, as one line."""
+    seeds = manifest.metrics.seeds
+    accuracies = [one.test_accuracy for one in seeds]
+    each = ", ".join(f"{one.seed}: {one.test_accuracy:.2%}" for one in seeds)
+    return (
+        f"{manifest.name} over {len(seeds)} seeds: {mean(accuracies):.3%} ± {stdev(accuracies):.3%} ({each}; "
+        f"served: {manifest.provenance.seed})"
     )
 
 

@@ -1,6 +1,8 @@
 """The commands `train` and `export`."""
 
 import argparse
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from training.parity import ParityError
 from training.preprocess import load
 from training.test_set import publish_test_set
 
+EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all
 _INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
@@ -48,8 +51,13 @@ def train(arguments: argparse.Namespace, command: str) -> int:
         except CheckpointError as error:
             console.print(f"[red]✗[/] {error}", highlight=False)
             return 1
-        published = experiment == EXPERIMENTS[name] and not arguments.no_export
-        if published and not _export_one(run, arguments, command, console):
+        if arguments.no_export or experiment != EXPERIMENTS[name]:
+            continue
+        if keras.backend.backend() != EXPORTER:
+            exported = _export_elsewhere(name, arguments)
+        else:
+            exported = _export_one(run, arguments, command, console)
+        if not exported:
             return 1
     return 0
 
@@ -66,8 +74,7 @@ def export(arguments: argparse.Namespace, command: str) -> int:
                 f"[red]✗[/] {name} has {kept} of {experiment.epochs} epochs: train it with --resume first"
             )
             return 1
-        run = Run(experiment, build(experiment))
-        load_checkpoint(run, path)
+        run = _finished(experiment, path)
         if not _export_one(run, arguments, command, console):
             return 1
     return 0
@@ -78,6 +85,22 @@ def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
     own = EXPERIMENTS[experiment.name].seed
     name = experiment.name if experiment.seed == own else f"{experiment.name}-seed-{experiment.seed}"
     return folder / f"{name}.npz"
+
+
+def _finished(experiment: Experiment, path: Path) -> Run:
+    run = Run(experiment, build(experiment))
+    load_checkpoint(run, path)
+    return run
+
+
+def _other_seeds(experiment: Experiment, folder: Path) -> list[Run]:
+    """The finished runs of an experiment with other seeds than its own."""
+    runs = []
+    for path in sorted(folder.glob(f"{experiment.name}-seed-*.npz")):
+        other = replace(experiment, seed=int(path.stem.rpartition("-")[2]))
+        if epochs_kept(path) == experiment.epochs:
+            runs.append(_finished(other, path))
+    return runs
 
 
 def _with_seed(experiment: Experiment, seed: int | None) -> Experiment:
@@ -137,6 +160,16 @@ def epoch_line(run: Run) -> str:
     )
 
 
+def _export_elsewhere(name: str, arguments: argparse.Namespace) -> bool:
+    """In a process of its own with the backend that exports."""
+    command = [sys.executable, "-m", "training", "export", name]
+    for option in ("data", "artifacts", "checkpoints"):
+        value = getattr(arguments, option)
+        command += [f"--{option}", str(value)] if value else []
+    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": EXPORTER}, check=False)  # noqa: S603
+    return done.returncode == 0
+
+
 def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: Console) -> bool:
     arrays = load(DATASETS[run.experiment.dataset], arguments.data)
     publish_test_set(DATASETS[run.experiment.dataset], arrays, arguments.artifacts, arguments.data)
@@ -147,9 +180,10 @@ def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: 
                 arrays,
                 arguments.artifacts,
                 command=command,
+                others=_other_seeds(run.experiment, arguments.checkpoints),
                 step=lambda text: status.update(f"{run.experiment.name}: {text}"),
             )
-    except ParityError as error:
+    except (ParityError, CheckpointError) as error:
         console.print(f"[red]✗[/] {run.experiment.name}: {error}", highlight=False)
         return False
     finally:
