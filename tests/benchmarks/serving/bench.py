@@ -13,6 +13,8 @@ FOLDER = ROOT / "build" / "benchmark"
 CONNECTIONS = 32
 DIGITS = "mnist-baseline"
 """the net that every server runs"""
+BEST_DIGITS = "mnist"
+"""an alias: the digits' net that is served unless told otherwise"""
 COLOUR = "cifar10"
 """an alias: the best of its data set, where the engine is most of the work"""
 

@@ -17,7 +17,7 @@ from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
 
 OURS = "this project"
 PARTS = {
-    "routing": "the application with an endpoint that does nothing: routing, middleware, response",
+    "routing": "the gate with an endpoint that does nothing: finding it, request, response, counters",
     "body": "read_one(request)",
     "decode": "images.prepare: PNG → uint8 [28,28,1]",
     "queue": "Batcher.submit of 32 callers around a run that does nothing",
@@ -56,7 +56,11 @@ def breakdown(total: float, http: float, stages: dict[str, float]) -> list[tuple
     between = stages["application"] - sum(value for _, value, _ in parts)
     rest = total - http - stages["application"]
     return [
-        ("HTTP server and parsing", http, "the bare ASGI app under the same load"),
+        (
+            "HTTP server and parsing",
+            http,
+            "the bare ASGI app under the same load (two writes an answer; ours is one)",
+        ),
         *parts,
         (
             "between the parts",

@@ -15,19 +15,19 @@ from fastapi import FastAPI, Request, Response
 from numpy.typing import NDArray
 from pydantic_core import to_json
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import Message, Scope
 
 from service.app import create_app
 from service.batcher import Batcher, Limits
 from service.dependencies import FILE_FIELD
+from service.gate import Gate
 from service.images import PrepareOptions, prepare
 from service.ranking import rank
-from service.routes.direct import DirectRoute
+from service.routes.direct import DirectRoute, JsonResponse
 from service.schemas import PredictionQuery
 from service.settings import Settings
-from service.short_way import ShortWay, Ways
+from service.short_way import Ways
 from service.uploads import read_one
-from tests.benchmarks.serving.apps import bare
 from tests.benchmarks.serving.bench import CONNECTIONS, DIGITS
 from tests.benchmarks.serving.messages import encoded, test_images
 
@@ -55,7 +55,7 @@ SCOPE: Scope = {
 
 
 async def stages(rows: int, seconds: float) -> dict[str, float]:
-    """By name. `application` is all that ASGI calls, 32 at a time as under load, less what the bare app takes."""
+    """By name. `application` is all that the server's protocol calls, 32 at a time as under load."""
     app = create_app(Settings())
     async with app.router.lifespan_context(app):
         model = app.state.service.store.snapshot.find(DIGITS)
@@ -65,15 +65,14 @@ async def stages(rows: int, seconds: float) -> dict[str, float]:
         answer = json.loads(await called(app))
         queue: Batcher[NDArray[np.float32]] = Batcher(_nothing, Limits())
         idle = await without_work()
-        harness, empty = await together(lambda: called(bare()), seconds), await awaited(_empty, seconds)
+        harness, empty = await together(_empty, seconds), await awaited(_empty, seconds)
         return {
             "application": await together(lambda: called(app), seconds) - harness,
             "routing": await together(lambda: called(idle), seconds) - harness,
             "body": await awaited(lambda: read_one(_request(), field=FILE_FIELD, max_bytes=1 << 20), seconds)
             - empty,
             "decode": timed(lambda: prepare(IMAGE, spec, PrepareOptions(), max_pixels=limit), seconds),
-            "queue": await together(lambda: queue.submit(images[:1]), seconds)
-            - await together(_empty, seconds),
+            "queue": await together(lambda: queue.submit(images[:1]), seconds) - harness,
             "engine": timed(lambda: model.infer(images), seconds) / len(images),
             "ranking": timed(lambda: rank(probabilities), seconds),
             "JSON": timed(lambda: to_json(answer), seconds),
@@ -85,16 +84,13 @@ async def without_work() -> FastAPI:
     constant = b'{"label":"7"}'
 
     async def endpoint(request: Request, model: str, query: PredictionQuery) -> Response:
-        return Response(constant, media_type="application/json")
+        return JsonResponse(constant)
 
     app = create_app(Settings())
     route = next(one for one in app.router.routes if _predicts(one))
-    # A route made anew for this endpoint: the service's own is shared by every application of the process.
     idle = type(route)(route.path, endpoint, methods=["POST"], operation_id="without_work")
-    short_way = next(
-        one for one in app.user_middleware if getattr(one.cls, "__name__", "") == ShortWay.__name__
-    )
-    short_way.kwargs["ways"] = Ways(app.state.service.store, {route.path: idle})
+    service = app.state.service
+    app.state.gate = Gate(app, Ways(service.store, {route.path: idle}), service.metrics)
     if await called(app) != constant:
         raise RuntimeError("the endpoint of predictions was not replaced")
     return app
@@ -104,17 +100,18 @@ def _predicts(route: BaseRoute) -> TypeGuard[DirectRoute]:
     return isinstance(route, DirectRoute) and route.operation_id == "predict"
 
 
-async def called(app: ASGIApp) -> bytes:
-    """One prediction past the server; returns the body of its answer."""
-    body = b""
-
-    async def send(message: Message) -> None:
-        nonlocal body
-        body += message.get("body", b"")
-
+async def called(app: FastAPI) -> bytes:
+    """One prediction past the server, as its protocol asks for it; returns the body of the answer."""
+    gate: Gate = app.state.gate
     # A server makes a new scope for each request, and so does this.
-    await app(dict(SCOPE), _receive, send)
-    return body
+    scope = dict(SCOPE)
+    found = gate.find(scope)
+    if found is None or gate.refusal(*found, scope) is not None:
+        raise RuntimeError("the gate does not take the request")
+    response = await gate.answer(*found, scope, _receive)
+    if response is None:
+        raise RuntimeError("the gate takes the client for gone")
+    return bytes(response.body)
 
 
 async def _receive() -> Message:
