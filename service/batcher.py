@@ -137,10 +137,10 @@ class Batcher(Generic[Results]):
         before = self._waiting.rows_before_a_single(self._limits.max_rows)
         if before is None:
             return None
-        limit = self._limits.max_delay
-        if self.overloaded:
-            limit = min(limit, self._limits.max_overload_delay)
-        delay = self.seconds(before + self._running_rows)
+        limits = self._limits
+        limit, delay = limits.max_delay, self.seconds(before + self._running_rows)
+        if delay > limits.max_overload_delay and self.overloaded:
+            limit = min(limit, limits.max_overload_delay)
         if delay <= limit:
             return None
         return QueueFull(

@@ -17,6 +17,9 @@ MODEL = "model.onnx"
 FEATURE_MAPS = "feature_maps.onnx"
 WEIGHTS = "weights.bin"  # tensors that model.onnx and feature_maps.onnx share (ONNX external data)
 KERAS_MODEL = "model.keras"
+# Instead of the two above, where a net is made of others: theirs, unchanged.
+TOWER_WEIGHTS = "weights-{}.bin"
+TOWER_KERAS = "tower-{}.keras"
 TEST_PROBABILITIES = "test_probabilities.npy"
 HISTORY = "history.json"
 WEIGHT_STATISTICS = "weights.json"
@@ -147,6 +150,16 @@ class Provenance(_Frozen):
     data: dict[str, str] = Field(description="original file → MD5 of its contents")
 
 
+class Member(_Frozen):
+    """A net that was trained and published on its own, and is one tower of this one."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
+    accuracy: Fraction = Field(description="its own on the test set")
+    experiment: dict[str, JsonValue]
+    provenance: Provenance
+
+
 class Manifest(_Frozen):
     """`manifest.json`."""
 
@@ -167,6 +180,9 @@ class Manifest(_Frozen):
     bfloat16: ReducedPrecision | None = Field(None, description="null where it was not measured")
     experiment: dict[str, JsonValue]
     provenance: Provenance
+    members: list[Member] = Field(
+        [], description="for a net of several towers: what each of them was before, in order"
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Manifest":
@@ -177,6 +193,21 @@ class Manifest(_Frozen):
         if len(self.metrics.confusion) != len(self.classes):
             raise ValueError("the confusion matrix has not one row a class")
         return self
+
+
+def tower_weights(number: int) -> str:
+    """The file of weights of a net's tower, counted from 1."""
+    return TOWER_WEIGHTS.format(number)
+
+
+def tower_keras(number: int) -> str:
+    """The Keras file of a net's tower, counted from 1."""
+    return TOWER_KERAS.format(number)
+
+
+def is_served(name: str) -> bool:
+    """Whether predictions need this file of a version: the graph and the weights beside it."""
+    return name == MODEL or name.endswith(".bin")
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.batcher import Batcher, Limits
 from service.engines import Engine
 from service.errors import QueueFull
-from service.manifest import MODEL, PROBABILITIES, WEIGHTS, Layer, Manifest
+from service.manifest import PROBABILITIES, Layer, Manifest, is_served
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
@@ -68,8 +68,7 @@ class Model:
     @property
     def bytes(self) -> int:
         """Size of what serving needs: the graph and the weights beside it."""
-        files = self.manifest.files
-        return sum(files[name].bytes for name in (MODEL, WEIGHTS) if name in files)
+        return sum(entry.bytes for name, entry in self.manifest.files.items() if is_served(name))
 
     @property
     def waiting_rows(self) -> int:

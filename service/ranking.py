@@ -39,8 +39,8 @@ def _rank_many(probabilities: NDArray[np.float32]) -> list[Ranking]:
 
 def _rank(row: list[float]) -> Ranking:
     indices = sorted(range(len(row)), key=row.__getitem__, reverse=True)
-    # A softmax in float32 can end a rounding above 1.
-    ranked = [min(row[index], 1.0) for index in indices]
+    ranked = [row[index] for index in indices]
+    ranked[0] = min(ranked[0], 1.0)  # a softmax in float32 can end a rounding above 1
     entropy = -sum(p * log(p) for p in ranked if p > 0)
     return Ranking(indices, ranked, ranked[0] - ranked[1], entropy)
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import TypedDict
 
 from service.errors import ProblemBody
-from service.manifest import InputSpec, Metrics, Provenance
+from service.manifest import InputSpec, Member, Metrics, Provenance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -179,6 +179,9 @@ class ModelDetail(ModelSummary):
     metrics: Metrics
     experiment: dict[str, JsonValue]
     provenance: Provenance
+    members: Annotated[
+        list[Member], Field(description="of a net of several towers: what each was before; else empty")
+    ]
 
 
 class LayerSummary(TypedDict):

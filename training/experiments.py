@@ -36,6 +36,8 @@ class Experiment:
     # as easy, share of the epochs) in which half of the easy images sits out (training.selection).
     smaller: tuple[int, float] | None = None
     easy: tuple[float, float] | None = None
+    # Published experiments whose nets are the towers of this one (training.towers); then nothing is trained here.
+    members: tuple[str, ...] = ()
     precision: str = "float32"  # or mixed_bfloat16: activations in bfloat16, weights always in float32
 
     def record(self) -> dict[str, Any]:
@@ -77,6 +79,17 @@ _AIRBENCH = Experiment(
     averaging=0.95,
 )
 
+_AIRBENCH94 = replace(
+    _AIRBENCH,
+    name="cifar10-airbench94",
+    description="The net of airbench94: a frozen whitening layer, then three pairs of convolutions.",
+    options={"momentum": 0.8},
+    epochs=24,
+    learning_rate=1.3,
+    optimiser_options={"momentum": 0.85, "l2": 1.33e-3, "bias_rate": 64.0},
+    schedule=(0.2, 0.15, 0.02),
+    augmentation_options={"shift": 3, "cutout": 8},
+)
 _FAST = replace(
     _AIRBENCH,
     name="cifar10-fast",
@@ -182,7 +195,20 @@ _ALL = (
         averaging=0.95,
         easy=(0.8, 0.9),
     ),
+    _AIRBENCH94,
     _FAST,
+    Experiment(
+        name="cifar10-pair",
+        description="Two nets that were trained otherwise, as the towers of one: their logits are averaged.",
+        dataset="cifar10",
+        architecture="towers",
+        epochs=0,
+        batch_size=0,
+        optimiser="",
+        learning_rate=0.0,
+        held_out=2_000,  # images that neither was trained on
+        members=("cifar10-airbench94", "cifar10-fast"),
+    ),
     replace(
         _AIRBENCH,
         name="cifar10-residual",

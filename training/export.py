@@ -26,7 +26,7 @@ from service.manifest import (
     SeedResult,
     file_entry,
 )
-from training import evaluate
+from training import evaluate, towers
 from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
 from training.fit import Run, for_export
 from training.graphs import serving_model, softmax, write_graphs
@@ -57,7 +57,8 @@ def publish(
     `others` are finished runs of the same experiment with other seeds, whose results are told beside its own.
     Raises ParityError, and then writes nothing.
     """
-    run, *others = map(for_export, (run, *others))
+    if not run.members:  # theirs are published as they are
+        run, *others = map(for_export, (run, *others))
     home = artifacts / "models" / run.experiment.name
     home.mkdir(parents=True, exist_ok=True)
     version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))
@@ -83,9 +84,13 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     logits = _logits(run, images)
     model = serving_model(run.model, temperature)
     step("writing the graphs")
-    model.save(folder / KERAS_MODEL)
-    compress(folder / KERAS_MODEL)
-    write_graphs(model, folder)
+    if run.members:
+        towers.copy_members(run.members, folder)
+        write_graphs(model, folder, towers.known_tensors(run.members))
+    else:
+        model.save(folder / KERAS_MODEL)
+        compress(folder / KERAS_MODEL)
+        write_graphs(model, folder)
     step("reading the test set with the exported graph")
     served = run_graph(folder / MODEL, images)
     parity = compare(softmax(logits / temperature), served)
@@ -102,7 +107,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         labels,
         dataset.classes,
         temperature=temperature,
-        validation_accuracy=run.history[-1].get("val_accuracy"),
+        validation_accuracy=_validation_accuracy(run, arrays),
         readings=_readings(run, arrays),
         accuracy_tta=_accuracy_tta(run, arrays, step),
     )
@@ -124,6 +129,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         bfloat16=None if shorter is None else change_of_labels(served, shorter, labels),
         experiment=json.loads(json.dumps(run.experiment.record())),
         provenance=_provenance(run, dataset, command),
+        members=towers.members(run.members),
     )
 
 
@@ -136,6 +142,13 @@ def _logits(run: Run, images: Images) -> NDArray[np.float32]:
 def _temperature(run: Run, arrays: Arrays) -> float:
     _, _, images, labels = training_split(arrays, run.experiment.held_out)
     return round(evaluate.fit_temperature(_logits(run, images), labels), 4)
+
+
+def _validation_accuracy(run: Run, arrays: Arrays) -> float | None:
+    if not run.members:
+        return run.history[-1].get("val_accuracy")
+    _, _, images, labels = training_split(arrays, run.experiment.held_out)
+    return _share_right(_logits(run, images), labels)
 
 
 def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:

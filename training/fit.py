@@ -44,6 +44,7 @@ class Run:
         None  # [N], the training images' last ones, where the experiment selects
     )
     smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
+    members: list[Path] = field(default_factory=list)  # the published nets that it is made of, if it is
     origin: Origin | None = None  # where the last epoch was trained, if it is known
 
     @property

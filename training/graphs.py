@@ -1,6 +1,7 @@
 """Keras → ONNX: the served graph and the graph of every layer's output, over one file of weights."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,9 @@ from onnx import numpy_helper
 from onnx.utils import Extractor
 
 from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
-from training.naming import SCALING
+from training.naming import TEMPERATURE, is_preparation
 
-TEMPERATURE = "temperature"
 SOFTMAX = "softmax"
-_PREPARATION = {IMAGE_INPUT, SCALING, TEMPERATURE}  # inside the graph, but no layer that people look into
 _INLINE_BYTES = 1024  # smaller tensors (shapes, scalars) stay in the graph's own file
 _ALIGNMENT = 4096  # a page, so that engines may map the file instead of reading it
 
@@ -30,7 +29,7 @@ def serving_model(net: keras.Model, temperature: float) -> keras.Model:
 
 def inner_layers(model: keras.Model) -> list[Any]:
     """The net's own layers in order, down to softmax."""
-    return [layer for layer in model.layers if layer.name not in _PREPARATION]
+    return [layer for layer in model.layers if not is_preparation(layer.name)]
 
 
 def feature_model(model: keras.Model) -> keras.Model:
@@ -38,15 +37,20 @@ def feature_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, [layer.output for layer in inner_layers(model)])
 
 
-def write_graphs(model: keras.Model, folder: Path) -> None:
-    """Write model.onnx, feature_maps.onnx and the weights they share into `folder`."""
+Place = tuple[str, int]  # a file beside the graph, an offset in it
+
+
+def write_graphs(model: keras.Model, folder: Path, known: Mapping[bytes, Place] | None = None) -> None:
+    """Write model.onnx, feature_maps.onnx and the weights they share into `folder`; the tensors that are `known` to
+    be in other files there are read from those."""
     names = [layer.name for layer in inner_layers(model)]
     features = _named_outputs(_convert(feature_model(model)), names)
     served = _with_output(Extractor(features).extract_model([IMAGE_INPUT], [SOFTMAX]), SOFTMAX, PROBABILITIES)
-    weights = _SharedWeights()
+    weights = _SharedWeights(known or {})
     for graph in (served, features):
         weights.move_out_of(graph)
-    (folder / WEIGHTS).write_bytes(weights.data)
+    if weights.data:
+        (folder / WEIGHTS).write_bytes(weights.data)
     for graph, file in ((served, MODEL), (features, FEATURE_MAPS)):
         onnx.save(graph, folder / file)
         onnx.checker.check_model(folder / file)
@@ -80,9 +84,9 @@ def _with_output(graph: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
 class _SharedWeights:
     """One file for the tensors of several graphs; equal tensors are kept once (ONNX external data)."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[bytes, Place]) -> None:
         self.data = bytearray()
-        self._offsets: dict[bytes, int] = {}
+        self._places = dict(known)
 
     def move_out_of(self, graph: onnx.ModelProto) -> None:
         for tensor in graph.graph.initializer:
@@ -91,16 +95,17 @@ class _SharedWeights:
                 self._point(tensor, raw)
 
     def _point(self, tensor: onnx.TensorProto, raw: bytes) -> None:
-        if raw not in self._offsets:
+        if raw not in self._places:
             self.data.extend(bytes(-len(self.data) % _ALIGNMENT))
-            self._offsets[raw] = len(self.data)
+            self._places[raw] = (WEIGHTS, len(self.data))
             self.data.extend(raw)
+        location, offset = self._places[raw]
         dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
         tensor.Clear()
         tensor.dims.extend(dims)
         tensor.data_type, tensor.name = kind, name
         tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", WEIGHTS), ("offset", self._offsets[raw]), ("length", len(raw))):
+        for key, value in (("location", location), ("offset", offset), ("length", len(raw))):
             tensor.external_data.add(key=key, value=str(value))
 
 

@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from training import towers
 from training.datasets import DATASETS
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
@@ -34,32 +35,38 @@ def train(arguments: argparse.Namespace, command: str) -> int:
     """Train every model named, one after the other; each is exported as soon as it is done."""
     console = Console()
     for name in arguments.names:
-        experiment = _with_seed(EXPERIMENTS[name], arguments.seed)
-        path = checkpoint_path(arguments.checkpoints, experiment)
-        try:
-            if arguments.restart:
-                path.unlink(missing_ok=True)
-            elif not arguments.resume:
-                _refuse_to_discard(experiment, path)
-            run = _train_one(experiment, arguments, console)
-        except KeyboardInterrupt:
-            kept = epochs_kept(path)
-            console.print(
-                f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
-            )
-            return _INTERRUPTED
-        except CheckpointError as error:
-            console.print(f"[red]✗[/] {error}", highlight=False)
-            return 1
-        if arguments.no_export or experiment != EXPERIMENTS[name]:
-            continue
-        if keras.backend.backend() != EXPORTER:
-            exported = _export_elsewhere(name, arguments)
-        else:
-            exported = _export_one(run, arguments, command, console)
-        if not exported:
-            return 1
+        status = _make(name, arguments, command, console)
+        if status:
+            return status
     return 0
+
+
+def _make(name: str, arguments: argparse.Namespace, command: str, console: Console) -> int:
+    """Train and export one model; an exit status."""
+    experiment = _with_seed(EXPERIMENTS[name], arguments.seed)
+    if experiment.members:
+        return 0 if _publish_towers(experiment, arguments, command, console) else 1
+    path = checkpoint_path(arguments.checkpoints, experiment)
+    try:
+        if arguments.restart:
+            path.unlink(missing_ok=True)
+        elif not arguments.resume:
+            _refuse_to_discard(experiment, path)
+        run = _train_one(experiment, arguments, console)
+    except KeyboardInterrupt:
+        kept = epochs_kept(path)
+        console.print(
+            f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
+        )
+        return _INTERRUPTED
+    except CheckpointError as error:
+        console.print(f"[red]✗[/] {error}", highlight=False)
+        return 1
+    if arguments.no_export or experiment != EXPERIMENTS[name]:
+        return 0
+    if keras.backend.backend() != EXPORTER:
+        return 0 if _export_elsewhere(name, arguments) else 1
+    return 0 if _export_one(run, arguments, command, console) else 1
 
 
 def export(arguments: argparse.Namespace, command: str) -> int:
@@ -67,6 +74,10 @@ def export(arguments: argparse.Namespace, command: str) -> int:
     console = Console()
     for name in arguments.names:
         experiment = EXPERIMENTS[name]
+        if experiment.members:
+            if not _publish_towers(experiment, arguments, command, console):
+                return 1
+            continue
         path = checkpoint_path(arguments.checkpoints, experiment)
         kept = epochs_kept(path)
         if kept < experiment.epochs:
@@ -158,6 +169,19 @@ def epoch_line(run: Run) -> str:
         f"epoch {int(row['epoch']):3d}/{run.experiment.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:.4f}"
         f"  validation loss {row['val_loss']:.4f}  accuracy {row['val_accuracy']:.4f}  {row['seconds']:.1f} s"
     )
+
+
+def _publish_towers(
+    experiment: Experiment, arguments: argparse.Namespace, command: str, console: Console
+) -> bool:
+    """A net of published ones: there is nothing to train."""
+    try:
+        folders = towers.member_folders(experiment, arguments.artifacts)
+    except towers.MemberMissingError as error:
+        console.print(f"[red]✗[/] {error}", highlight=False)
+        return False
+    run = Run(experiment, towers.net(folders), towers.history(folders), members=folders)
+    return _export_one(run, arguments, command, console)
 
 
 def _export_elsewhere(name: str, arguments: argparse.Namespace) -> bool:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from service.engines import Precision
-from service.manifest import KERAS_MODEL, PROBABILITIES
+from service.manifest import KERAS_MODEL, MANIFEST, PROBABILITIES, TOWER_KERAS, Manifest
 
 
 class TensorFlow:
@@ -21,11 +21,11 @@ class TensorFlow:
     outputs = (PROBABILITIES,)
 
     def __init__(self, graph: Path, *, threads: int = 1) -> None:
-        file = graph.with_name(KERAS_MODEL)
-        if not file.is_file():
+        file, towers = graph.with_name(KERAS_MODEL), sorted(graph.parent.glob(TOWER_KERAS.format("*")))
+        if not file.is_file() and not towers:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
         _limit_threads(threads)
-        model = keras.saving.load_model(file, compile=False)
+        model = _together(towers) if towers else keras.saving.load_model(file, compile=False)
         # One trace for every batch size; Model.predict would build a data pipeline for each call.
         self._call = tf.function(
             lambda images: model(images, training=False),
@@ -35,6 +35,18 @@ class TensorFlow:
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         answer: NDArray[np.float32] = self._call(images).numpy()
         return [answer]
+
+
+def _together(towers: list[Path]) -> keras.Model:
+    """One model of several: softmax of the mean of their logits, each over its own temperature, over that of all."""
+    manifest = Manifest.model_validate_json(towers[0].with_name(MANIFEST).read_text())
+    members = [keras.saving.load_model(file, compile=False) for file in towers]
+    image = keras.Input(members[0].input_shape[1:], dtype="uint8")
+    # A member's last layer is its softmax.
+    logits = [keras.Model(member.input, member.layers[-1].input)(image) for member in members]
+    mean = keras.layers.Average()(logits)
+    scaled = keras.layers.Rescaling(1 / manifest.metrics.temperature)(mean)
+    return keras.Model(image, keras.layers.Softmax()(scaled))
 
 
 def _limit_threads(threads: int) -> None:

@@ -48,6 +48,7 @@ async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
         "metrics": manifest.metrics,
         "experiment": manifest.experiment,
         "provenance": manifest.provenance,
+        "members": manifest.members,
     }
     return Response(to_json(body), media_type="application/json")
 

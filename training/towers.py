@@ -1,0 +1,115 @@
+"""One net of several that were trained separately: their calibrated logits are averaged.
+
+Nets that began otherwise err otherwise (Hansen and Salamon, Neural Network Ensembles, 1990). What is served is one
+graph and one forward pass of it, as many times the work as it has towers.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import onnx
+from onnx import numpy_helper
+
+from service.manifest import (
+    FEATURE_MAPS,
+    HISTORY,
+    IMAGE_INPUT,
+    KERAS_MODEL,
+    MANIFEST,
+    MODEL,
+    WEIGHTS,
+    Manifest,
+    Member,
+    tower_keras,
+    tower_weights,
+)
+from training.experiments import Experiment
+from training.naming import tower
+
+AVERAGE = "average"
+
+
+class MemberMissingError(Exception):
+    """A net that the towers are made of is not published; the message says how to get it."""
+
+
+def member_folders(experiment: Experiment, artifacts: Path) -> list[Path]:
+    """The latest version folder of every member. Raises MemberMissingError."""
+    folders = []
+    for name in experiment.members:
+        versions = [path.parent for path in (artifacts / "models" / name).glob(f"[0-9]*/{MANIFEST}")]
+        if not versions:
+            raise MemberMissingError(
+                f"{experiment.name} is made of {', '.join(experiment.members)}: "
+                f"`python -m training train {name}` first"
+            )
+        folders.append(max(versions, key=lambda path: int(path.name)))
+    return folders
+
+
+def net(folders: list[Path]) -> keras.Model:
+    """uint8 [N,H,W,C] → the mean of the members' logits, each over its own temperature: float32 [N,classes]."""
+    members = [keras.saving.load_model(folder / KERAS_MODEL, compile=False) for folder in folders]
+    image = keras.Input(members[0].input_shape[1:], dtype="uint8", name=IMAGE_INPUT)
+    logits = [_tower(member, number, image) for number, member in enumerate(members, 1)]
+    return keras.Model(image, keras.layers.Average(name=AVERAGE)(logits))
+
+
+def _tower(member: keras.Model, number: int, image: Any) -> Any:
+    """A member without its softmax over another input, its layers with names of their own."""
+
+    def renamed(layer: Any) -> Any:
+        return type(layer).from_config({**layer.get_config(), "name": tower(number, layer.name)})
+
+    calibrated = keras.Model(member.input, member.layers[-1].input)
+    copy = keras.models.clone_model(calibrated, input_tensors=image, clone_function=renamed)
+    copy.set_weights(calibrated.get_weights())
+    return copy.output
+
+
+def history(folders: list[Path]) -> list[dict[str, float]]:
+    """The members' epochs, one training after the other: `epoch` goes on counting, `tower` says whose it is."""
+    rows: list[dict[str, float]] = []
+    for number, folder in enumerate(folders, 1):
+        own = json.loads((folder / HISTORY).read_text())["epochs"]
+        done = len(rows)
+        rows += [{**row, "epoch": done + row["epoch"], "tower": number} for row in own]
+    return rows
+
+
+def copy_members(folders: list[Path], folder: Path) -> None:
+    """What the graphs and the Keras engine read of the members, byte for byte, so that it is stored only once."""
+    for number, member in enumerate(folders, 1):
+        shutil.copyfile(member / WEIGHTS, folder / tower_weights(number))
+        shutil.copyfile(member / KERAS_MODEL, folder / tower_keras(number))
+
+
+def known_tensors(folders: list[Path]) -> dict[bytes, tuple[str, int]]:
+    """Every tensor of the members' files of weights: its bytes → the copied file and the offset in it."""
+    known: dict[bytes, tuple[str, int]] = {}
+    for number, member in enumerate(folders, 1):
+        for name in (MODEL, FEATURE_MAPS):
+            for tensor in onnx.load(member / name, load_external_data=False).graph.initializer:
+                place = {entry.key: entry.value for entry in tensor.external_data}
+                if place:
+                    raw = numpy_helper.to_array(tensor, base_dir=str(member)).tobytes()
+                    known[raw] = (tower_weights(number), int(place.get("offset", 0)))
+    return known
+
+
+def members(folders: list[Path]) -> list[Member]:
+    """What the manifest says of each."""
+    manifests = [Manifest.model_validate_json((folder / MANIFEST).read_text()) for folder in folders]
+    return [
+        Member(
+            name=one.name,
+            version=one.version,
+            accuracy=one.metrics.accuracy,
+            experiment=one.experiment,
+            provenance=one.provenance,
+        )
+        for one in manifests
+    ]
