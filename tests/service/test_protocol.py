@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.app import create_app
 from service.protocol import http_protocol
@@ -137,3 +138,9 @@ def test_there_is_no_gate_where_middleware_adds_to_a_refusal(
 ) -> None:
     app = create_app(Settings.model_validate({"artifacts": artifacts, **settings}))
     assert not hasattr(app.state, "gate")
+
+
+def test_where_uvicorn_has_it_otherwise_the_service_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert http_protocol() is not HttpToolsProtocol
+    monkeypatch.delattr(HttpToolsProtocol, "_start_asgi_task")
+    assert http_protocol() == "auto"
