@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from service.errors import DeadlinePassed, Problem, QueueFull
-from service.images import Prepared, PrepareOptions, prepare
+from service.images import Prepared, PrepareOptions, prepare, prepare_each
 from service.images.containers import PNG_SIGNATURE
 from service.manifest import InputSpec
 
@@ -56,7 +56,7 @@ class Preparer:
             raise QueueFull(f"{self._waiting} large images are being decoded already")
         self._waiting += 1
         work = asyncio.get_running_loop().run_in_executor(
-            self._threads, partial(_prepare_each, files, spec, options, self._max_pixels)
+            self._threads, partial(prepare_each, files, spec, options, max_pixels=self._max_pixels)
         )
         work.add_done_callback(self._done)
         try:
@@ -73,18 +73,3 @@ class Preparer:
         self._waiting -= 1
         if not work.cancelled():
             work.exception()  # whoever waited may be gone; it is not left unread
-
-
-def _prepare_each(
-    files: list[bytes], spec: InputSpec, options: PrepareOptions, max_pixels: int
-) -> list[Prepared | Problem]:
-    return [_prepared_or_problem(data, spec, options, max_pixels) for data in files]
-
-
-def _prepared_or_problem(
-    data: bytes, spec: InputSpec, options: PrepareOptions, max_pixels: int
-) -> Prepared | Problem:
-    try:
-        return prepare(data, spec, options, max_pixels=max_pixels)
-    except Problem as problem:
-        return problem

@@ -34,6 +34,9 @@ _SHEET_EDGE = 0.05  # of the sheet's sides: cut off, since a sheet lies askew
 _SMALLEST_BOX = 8  # px
 
 
+OWN_FORM = "in MNIST's own form: untouched"
+
+
 @dataclass(frozen=True, slots=True)
 class Digit:
     """uint8 [28,28] in MNIST's own form, and how it came to be."""
@@ -125,13 +128,24 @@ def _refuse_blank(contrast: float, noise: float) -> None:
 def recognised(grey: NDArray[np.uint8], invert: Invert) -> Digit | None:
     """uint8 [28,28] already in MNIST's own form, or its negative → the same, bit for bit; else None."""
     if invert != "yes" and form.has_form(grey):
-        return Digit(grey, ["in MNIST's own form: untouched"], ink_share=form.ink_share(grey))
+        return Digit(grey, [OWN_FORM], ink_share=form.ink_share(grey))
     if invert != "no" and form.has_form(255 - grey):
         negative = 255 - grey
         return Digit(
             negative, ["the negative of MNIST's own form"], inverted=True, ink_share=form.ink_share(negative)
         )
     return None
+
+
+def recognised_each(images: NDArray[np.uint8], invert: Invert) -> list[Digit | None]:
+    """Of uint8 [N,28,28], those that are in MNIST's own form as they came; None for others, their negatives too."""
+    if invert == "yes":
+        return [None] * len(images)
+    shares = (images > form.INK).mean((1, 2)).tolist()
+    return [
+        Digit(image, [OWN_FORM], ink_share=share) if formed else None
+        for image, formed, share in zip(images, form.have_form(images).tolist(), shares, strict=True)
+    ]
 
 
 def _polarity(found: Excess, invert: Invert) -> tuple[bool, float]:

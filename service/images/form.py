@@ -4,6 +4,8 @@ What a picture is recognised by, and made into. The making follows QMNIST's reco
 preparation (Yadav and Bottou, Cold Case: The Lost MNIST Digits, 2019, procedure "xnist").
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -39,6 +41,25 @@ def _rows_spanned(ink: NDArray[np.bool_]) -> int:
     """Rows from the first to the last with ink; 1 without any."""
     marks = ink.tobytes()
     return marks.rfind(1) // SIDE - marks.find(1) // SIDE + 1
+
+
+def have_form(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The same of many, uint8 [N,28,28] → bool [N], in a quarter of the time."""
+    flat = images.reshape(len(images), -1)
+    # Whole numbers below 2²⁴: exact in float32.
+    mass, row, column, border = (flat.astype(np.float32) @ _MOMENTS).T
+    low, high = _LEAST_CENTRE * mass, _GREATEST_CENTRE * mass
+    formed = (mass > 0) & (low <= row) & (row <= high) & (low <= column) & (column <= high)
+    if border.any():
+        formed &= np.count_nonzero(flat[:, _RING], axis=1) <= _HALF_RING
+    ink = images >= _EDGE
+    longest = np.maximum(_spanned(ink.any(axis=2)), _spanned(ink.any(axis=1)))
+    return np.asarray(formed & (longest >= _SHORTEST) & (longest <= BOX))
+
+
+def _spanned(marks: Any) -> NDArray[np.integer]:
+    """bool [N,28] → from the first to the last mark; 28 without any, which is too long as well."""
+    return np.asarray(SIDE - marks.argmax(axis=1) - marks[:, ::-1].argmax(axis=1))
 
 
 def place(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -91,6 +91,19 @@ def test_progress_counts_every_batch(few_arrays: dict[str, Arrays], tmp_path: Pa
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 200 images in batches of 64
 
 
+def test_the_closing_epochs_have_options_of_their_own(few_arrays: dict[str, Arrays]) -> None:
+    images = few_arrays["mnist"].train_images[:10]
+    experiment = replace(
+        EXPERIMENTS["mnist-compact"],
+        epochs=10,
+        augmentation_options={"shift": 3.0, "shear": 0.1},
+        closing=0.2,
+        closing_options={"shift": 1.0},
+    )
+    hands = [fit._augmentation(experiment, images, epoch)._hands for epoch in (1, 8, 9, 10)]  # type: ignore[union-attr]
+    assert [(one.shift, one.shear) for one in hands] == [(3.0, 0.1), (3.0, 0.1), (1.0, 0.1), (1.0, 0.1)]
+
+
 def test_no_checkpoint_holds_no_epochs(tmp_path: Path) -> None:
     assert fit.epochs_kept(tmp_path / "none.npz") == 0
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import InvalidParameter, TooManyPixels
-from service.images import Prepared, PrepareOptions, prepare, small_png
+from service.errors import InvalidParameter, Problem, TooManyPixels
+from service.images import Prepared, PrepareOptions, form, prepare, prepare_each, small_png
 from service.images.decode import decode, pixels
 from service.manifest import InputSpec
 from tests.service.images.files import MAX_PIXELS, chunk, encoded, png, seven
@@ -136,3 +136,54 @@ def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
         b"",
     ):
         assert small_png.read(data) is None
+
+
+def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
+    random = np.random.default_rng(0)
+    some = mnist[:500]
+    others = [255 - some, np.roll(some, 2, 1), np.zeros_like(some[:1]), some // 12]
+    others.append(np.where(random.random(some.shape) < 0.5, some, 255).astype(np.uint8))
+    images = np.concatenate([mnist, *others])
+    expected = [form.has_form(image) for image in images]
+    assert form.have_form(images).tolist() == expected
+    assert all(expected[:10_000])
+    assert not all(expected[10_000:])
+
+
+def one_by_one(files: list[bytes], spec: InputSpec, options: PrepareOptions) -> list[Prepared | Problem]:
+    found: list[Prepared | Problem] = []
+    for data in files:
+        try:
+            found.append(prepared(data, spec, options))
+        except Problem as problem:
+            found.append(problem)
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [PrepareOptions(), PrepareOptions("none"), PrepareOptions(invert="yes"), PrepareOptions(invert="no")],
+)
+@pytest.mark.parametrize("spec", [DIGIT, COLOUR])
+def test_many_files_are_prepared_as_each_would_be(
+    mnist: Images, spec: InputSpec, options: PrepareOptions
+) -> None:
+    images = [Image.fromarray(image) for image in mnist[:5]]
+    images += [Image.fromarray(255 - mnist[0]), Image.new("RGB", (32, 32), "red"), seven()]
+    files = [encoded(image) for image in images]
+    files[2:2] = [b"no image", files[0][:60], encoded(images[0], "JPEG")]
+    many = prepare_each(files, spec, options, max_pixels=MAX_PIXELS)
+    for one, alone in zip(many, one_by_one(files, spec, options), strict=True):
+        if isinstance(alone, Problem):
+            assert isinstance(one, Problem)
+            assert one.body() == alone.body()
+        else:
+            assert isinstance(one, Prepared)
+            assert np.array_equal(one.image, alone.image)
+            assert [getattr(one, name) for name in ("steps", "inverted", "box", "ink_share", "warnings")] == [
+                getattr(alone, name) for name in ("steps", "inverted", "box", "ink_share", "warnings")
+            ]
+
+
+def test_many_are_nothing_where_there_are_none() -> None:
+    assert prepare_each([], DIGIT, PrepareOptions(), max_pixels=MAX_PIXELS) == []
