@@ -210,13 +210,15 @@ _ALL = (
         members=("cifar10-airbench94", "cifar10-fast"),
     ),
     replace(
-        _AIRBENCH,
+        _FAST,
         name="cifar10-residual",
-        description="The net of airbench96: wider, three convolutions a group, a residual connection; hours on a CPU.",
-        options={"filters": (128, 384, 512), "depth": 3, "momentum": 0.9},
-        epochs=37,
-        learning_rate=1.174,
-        augmentation_options={"shift": 4, "cutout": 12},
+        description=(
+            "The net of airbench96, narrower where the image is small: groups of three convolutions with a residual "
+            "connection; the first epochs see small images, and images that are known sit out."
+        ),
+        # Filters where they cost time, not where they cost parameters: twice the work of cifar10-fast, 1.4 × its size.
+        options={"filters": (128, 256, 256), "depth": 3, "momentum": 0.9},
+        precision="mixed_bfloat16",
     ),
 )
 

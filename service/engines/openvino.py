@@ -2,6 +2,7 @@
 
 from collections import deque
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from service.manifest import IMAGE_INPUT
 
 _EXACT_ROWS = 8  # up to here every batch size is compiled as it is
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
+_settling = Lock()
 
 
 class OpenVino:
@@ -22,6 +24,7 @@ class OpenVino:
 
     def __init__(self, graph: Path, *, threads: int = 1, precision: Precision = "float32") -> None:
         self.precision: Precision = precision
+        _settle()
         self._compiled = ov.Core().compile_model(
             graph,
             "CPU",
@@ -51,6 +54,18 @@ class OpenVino:
         answers = [np.array(tensor.data[:rows]) for tensor in request.output_tensors]
         self._requests.append(request)
         return answers
+
+
+def _settle() -> None:
+    """Makes OpenVINO build its tables of element types, one thread at a time.
+
+    It builds them when they are first used, holding a C++ lock while NumPy may let go of Python's. Two threads that
+    meet there wait for each other, and with them the whole process: about one start in a hundred when two models
+    were warmed side by side.
+    """
+    with _settling:
+        _ = ov.Tensor(np.zeros(1, np.uint8), shared_memory=True).data
+        ov.Type.u8.to_dtype()
 
 
 def _padded(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

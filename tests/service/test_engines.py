@@ -1,6 +1,8 @@
 """Every engine gives the exported model's answers: the whole test set of every shipped model."""
 
 import itertools
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from service.engines import (
     open_graph,
 )
 from service.manifest import MODEL, PROBABILITIES, TEST_PROBABILITIES, Manifest
-from service.settings import Settings
+from service.settings import ROOT, Settings
 from tests.conftest import serving
 from tests.service.shipped import MODELS, latest, linked, manifest, test_set
 from tests.service.stripes import write_model
@@ -91,6 +93,33 @@ def test_every_batch_size_answers_each_image_as_it_does_alone(engine: EngineName
     alone = probabilities(opened_engine, pictures[:67], rows=1)
     for rows in (2, 7, 8, 9, 17, 33, 64, 67):
         assert probabilities(opened_engine, pictures[:67], rows) == pytest.approx(alone, abs=1e-5)
+
+
+# Threads that give way to each other as often as can be, in a process that has not run the engine yet.
+SIDE_BY_SIDE = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from service.engines import open_graph
+sys.setswitchinterval(1e-7)
+graph, name = Path(sys.argv[1]), sys.argv[2]
+started = threading.Barrier(6)
+def run():
+    engine = open_graph(graph, name, threads=1, precision="float32")
+    started.wait()
+    engine.run(np.zeros((1, 28, 28, 1), np.uint8))
+threads = [threading.Thread(target=run) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_the_first_runs_of_several_models_do_not_wait_for_each_other(engine: EngineName) -> None:
+    """As when a service starts. OpenVINO's hung for ever, every second time under this test or more often."""
+    graph = latest("mnist-8-filters") / MODEL
+    command = [sys.executable, "-c", SIDE_BY_SIDE, str(graph), engine]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
