@@ -119,7 +119,7 @@ def test_the_first_runs_of_several_models_do_not_wait_for_each_other(engine: Eng
     """As when a service starts. OpenVINO's hung for ever, every second time under this test or more often."""
     graph = latest("mnist-8-filters") / MODEL
     command = [sys.executable, "-c", SIDE_BY_SIDE, str(graph), engine]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
