@@ -194,6 +194,7 @@ _ALL = (
         },
         averaging=0.95,
         easy=(0.8, 0.9),
+        precision="mixed_bfloat16",
     ),
     _AIRBENCH94,
     _FAST,
