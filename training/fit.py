@@ -122,9 +122,11 @@ def _steps(experiment: Experiment, epochs: int) -> int:
 
 def for_export(run: Run) -> Run:
     """The same run with a net of its own that computes in float32, its kernels rounded (training.halves)."""
+    precision = run.experiment.precision
     model = build(replace(run.experiment, precision="float32"))
-    model.set_weights(rounded(run.model.get_weights()))
-    return replace(run, model=model, kept={epoch: rounded(weights) for epoch, weights in run.kept.items()})
+    model.set_weights(rounded(run.model.get_weights(), precision))
+    kept = {epoch: rounded(weights, precision) for epoch, weights in run.kept.items()}
+    return replace(run, model=model, kept=kept)
 
 
 def fit(

@@ -30,7 +30,7 @@ def giga_operations(model: keras.Model) -> float:
     [
         ("mnist-compact", 575_498, 574_154, 0.06),
         ("cifar10-fast", 2_491_192, 2_487_832, 0.25),
-        ("cifar10-residual", 3_575_224, 3_571_384, 0.52),
+        ("cifar10-residual", 3_575_224, 3_571_096, 0.52),
     ],
 )
 def test_flagship_nets_are_of_their_size(
@@ -126,6 +126,6 @@ def test_mixed_precision_keeps_its_weights_in_float32_and_is_served_in_float32()
     assert run.model.get_layer("conv2d").compute_dtype == "bfloat16"
     served = for_export(run)
     assert served.model.get_layer("conv2d").compute_dtype == "float32"
-    pairs = zip(rounded(run.model.get_weights()), served.model.get_weights(), strict=True)
+    pairs = zip(rounded(run.model.get_weights(), "mixed_bfloat16"), served.model.get_weights(), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
     assert keras.config.dtype_policy().name == "float32"
