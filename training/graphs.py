@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
 from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
@@ -91,10 +91,14 @@ class _SharedWeights:
     def move_out_of(self, graph: onnx.ModelProto) -> None:
         for tensor in graph.graph.initializer:
             raw = numpy_helper.to_array(tensor).tobytes()
-            if len(raw) >= _INLINE_BYTES:
-                self._point(tensor, raw)
+            if len(raw) < _INLINE_BYTES:
+                continue
+            if tensor.data_type == TensorProto.FLOAT and raw not in self._places and _is_bfloat16(raw):
+                raw = _upper_halves(raw)
+                _widen(graph, tensor)
+            self._point(tensor, raw)
 
-    def _point(self, tensor: onnx.TensorProto, raw: bytes) -> None:
+    def _point(self, tensor: TensorProto, raw: bytes) -> None:
         if raw not in self._places:
             self.data.extend(bytes(-len(self.data) % _ALIGNMENT))
             self._places[raw] = (WEIGHTS, len(self.data))
@@ -104,9 +108,25 @@ class _SharedWeights:
         tensor.Clear()
         tensor.dims.extend(dims)
         tensor.data_type, tensor.name = kind, name
-        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", location), ("offset", offset), ("length", len(raw))):
             tensor.external_data.add(key=key, value=str(value))
+
+
+def _is_bfloat16(raw: bytes) -> bool:
+    """Whether nothing is lost of these float32 if they are kept in two bytes each."""
+    return not (np.frombuffer(raw, np.uint32) & 0xFFFF).any()
+
+
+def _upper_halves(raw: bytes) -> bytes:
+    return (np.frombuffer(raw, np.uint32) >> 16).astype(np.uint16).tobytes()
+
+
+def _widen(graph: onnx.ModelProto, tensor: TensorProto) -> None:
+    """Makes a float32 tensor one of bfloat16, which the graph casts back: engines do so once, when they open it."""
+    whole = tensor.name
+    tensor.name, tensor.data_type = f"{whole}_bfloat16", TensorProto.BFLOAT16
+    graph.graph.node.insert(0, helper.make_node("Cast", [tensor.name], [whole], to=TensorProto.FLOAT))
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
