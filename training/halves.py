@@ -1,5 +1,5 @@
-"""Published kernels hold short numbers in files of float32: no answer changes that is worth a word, and the zeros
-behind every number are what compression saves, wherever files are stored or sent.
+"""Published kernels hold short numbers: no answer changes that is worth a word. In files of float32 the zeros behind
+every number are what compression saves, wherever they are stored or sent; `training.graphs` leaves some out at once.
 
 Everything a manifest says is measured after the rounding.
 """

@@ -60,7 +60,7 @@ def _settle() -> None:
     """Makes OpenVINO build its tables of element types, one thread at a time.
 
     It builds them when they are first used, holding a C++ lock while NumPy may let go of Python's. Two threads that
-    meet there wait for each other, and with them the whole process: about one start in a hundred when two models
+    meet there wait for each other, and with them the whole process: about one start in eighty when two models
     were warmed side by side.
     """
     with _settling:

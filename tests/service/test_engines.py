@@ -31,9 +31,6 @@ from training.parity import change_of_labels
 
 INSTALLED: list[EngineName] = ["onnxruntime", "openvino", "tensorflow"]
 ROWS = 64  # of one run, as the service's default
-# Parameters from which every fourth image has to do: ONNX Runtime's answers to the whole test set were compared with
-# Keras's when the net was exported (`parity` in its manifest).
-LARGE = 5_000_000
 ENGINES: list[tuple[EngineName, Precision]] = [
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
@@ -80,9 +77,8 @@ def test_the_whole_test_set_gets_the_exported_models_labels(
     name: str, engine: EngineName, precision: Precision, images: dict[str, Any]
 ) -> None:
     shipped = Manifest.model_validate(manifest(name))
-    part = slice(None, None, 4 if shipped.parameters > LARGE else 1)
-    pictures, labels = (array[part] for array in images[shipped.dataset])
-    exported = np.load(latest(name) / TEST_PROBABILITIES)[part]
+    pictures, labels = images[shipped.dataset]
+    exported = np.load(latest(name) / TEST_PROBABILITIES)
     answers = probabilities(opened(name, engine, precision), pictures)
     assert answers.dtype == np.float32
     assert change_of_labels(exported, answers, labels).faithful
