@@ -20,6 +20,7 @@ KERAS_MODEL = "model.keras"
 # Instead of the two above, where a net is made of others: theirs, unchanged.
 TOWER_WEIGHTS = "weights-{}.bin"
 TOWER_KERAS = "tower-{}.keras"
+TOWERS_HEAD = "head.keras"  # and what follows: the logits of every tower, each calibrated → probabilities
 TEST_PROBABILITIES = "test_probabilities.npy"
 HISTORY = "history.json"
 WEIGHT_STATISTICS = "weights.json"
@@ -126,6 +127,11 @@ class Metrics(_Frozen):
     )
     ece_before_temperature: Fraction
     temperature: float = Field(gt=0, description="fitted on the validation split, inside the graph")
+    temperature_exponent: float = Field(
+        0.0,
+        description="logits are divided by temperature × (the answer's entropy as a share of the greatest) to this "
+        "power; 0: by one temperature for all images",
+    )
     validation_accuracy: Fraction | None = Field(description="null when trained on every training image")
     per_class: list[ClassMetrics]
     confusion: list[list[int]] = Field(description="[true][predicted], counts")

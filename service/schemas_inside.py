@@ -188,6 +188,13 @@ class Calibration(TypedDict):
     ece: Annotated[float, Field(description="expected calibration error: mean |confidence − accuracy|")]
     ece_before_temperature: float
     temperature: float
+    temperature_exponent: Annotated[
+        float,
+        Field(
+            description="logits are divided by temperature × (the answer's entropy as a share of the greatest) to "
+            "this power; 0: by one temperature for all images"
+        ),
+    ]
     nll: float
 
 

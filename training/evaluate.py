@@ -7,10 +7,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from service.manifest import ClassMetrics, Metrics, Reading
+from training.calibration import Calibration
 from training.datasets import Labels
 
 Floats = NDArray[np.floating]
@@ -46,17 +45,6 @@ def expected_calibration_error(probabilities: Floats, labels: Labels, bins: int 
     return float(np.abs(gap).sum() / len(labels))
 
 
-def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """The T for which softmax(logits / T) has the least loss on these images: one scalar, labels unchanged."""
-
-    def loss(log_temperature: float) -> float:
-        scores = log_softmax(logits.astype(np.float64) / math.exp(log_temperature), axis=1)
-        return float(-scores[np.arange(len(labels)), labels].mean())
-
-    found = minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded")
-    return math.exp(float(found.x))
-
-
 def confusion_matrix(predicted: NDArray[np.integer], labels: Labels, classes: int) -> NDArray[np.int64]:
     """Counts, [true,predicted]."""
     cells = labels.astype(np.int64) * classes + predicted
@@ -83,14 +71,14 @@ def metrics(
     labels: Labels,
     names: tuple[str, ...],
     *,
-    temperature: float,
+    calibration: Calibration,
     validation_accuracy: float | None,
     readings: list[Reading],
     accuracy_tta: float | None = None,
 ) -> Metrics:
     """Everything the manifest says of the served probabilities [N,classes] on the whole test set.
 
-    `untempered` are the same model's probabilities without the temperature.
+    `untempered` are the same model's probabilities without the calibration.
     """
     predicted = probabilities.argmax(axis=1)
     right = int((predicted == labels).sum())
@@ -104,7 +92,8 @@ def metrics(
         nll_before_temperature=negative_log_likelihood(untempered, labels),
         ece=expected_calibration_error(probabilities, labels),
         ece_before_temperature=expected_calibration_error(untempered, labels),
-        temperature=temperature,
+        temperature=calibration.temperature,
+        temperature_exponent=calibration.exponent,
         validation_accuracy=validation_accuracy,
         per_class=per_class(confusion, names),
         confusion=confusion.tolist(),

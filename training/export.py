@@ -18,6 +18,7 @@ from service.manifest import (
     MANIFEST,
     MODEL,
     TEST_PROBABILITIES,
+    TOWERS_HEAD,
     WEIGHT_STATISTICS,
     InputSpec,
     Manifest,
@@ -26,15 +27,16 @@ from service.manifest import (
     SeedResult,
     file_entry,
 )
-from training import evaluate, towers
+from training import calibration, evaluate, towers
+from training.calibration import Calibration
 from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
 from training.fit import Run, for_export
-from training.graphs import serving_model, softmax, write_graphs
+from training.graphs import serving_model, write_graphs
 from training.halves import compress
 from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.statistics import layer_table, weight_statistics
-from training.views import mean_logits
+from training.views import mean_logits, six_views
 
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
 _BATCH = 500
@@ -78,14 +80,15 @@ def publish(
 def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, step: Step) -> Manifest:
     dataset = DATASETS[run.experiment.dataset]
     images, labels = arrays.test_images, arrays.test_labels
-    step("fitting the temperature on the validation images")
-    temperature = _temperature(run, arrays)
+    step("fitting the calibration on the validation images")
+    fitted = _calibration(run, arrays)
     step("reading the test set with Keras")
     logits = _logits(run, images)
-    model = serving_model(run.model, temperature)
+    model = serving_model(run.model, fitted)
     step("writing the graphs")
     if run.members:
         towers.copy_members(run.members, folder)
+        towers.head(len(run.members), len(dataset.classes), fitted).save(folder / TOWERS_HEAD)
         write_graphs(model, folder, towers.known_tensors(run.members))
     else:
         model.save(folder / KERAS_MODEL)
@@ -93,7 +96,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
         write_graphs(model, folder)
     step("reading the test set with the exported graph")
     served = run_graph(folder / MODEL, images)
-    parity = compare(softmax(logits / temperature), served)
+    parity = compare(fitted.probabilities(logits), served)
     step("reading the test set in bfloat16")
     shorter = bfloat16_answers(folder / MODEL, images)
     np.save(folder / TEST_PROBABILITIES, served)
@@ -103,10 +106,10 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     layers = layer_table(model, images[:RANGE_SAMPLE])
     figures = evaluate.metrics(
         served,
-        softmax(logits),
+        Calibration(temperature=1.0).probabilities(logits),
         labels,
         dataset.classes,
-        temperature=temperature,
+        calibration=fitted,
         validation_accuracy=_validation_accuracy(run, arrays),
         readings=_readings(run, arrays),
         accuracy_tta=_accuracy_tta(run, arrays, step),
@@ -139,9 +142,13 @@ def _logits(run: Run, images: Images) -> NDArray[np.float32]:
     return logits
 
 
-def _temperature(run: Run, arrays: Arrays) -> float:
+def _calibration(run: Run, arrays: Arrays) -> Calibration:
     _, _, images, labels = training_split(arrays, run.experiment.held_out)
-    return round(evaluate.fit_temperature(_logits(run, images), labels), 4)
+    if run.experiment.calibration == calibration.TEMPERATURE:
+        return calibration.fit(calibration.TEMPERATURE, _logits(run, images), labels)
+    # Two numbers need more to go by: nets that were trained on them answer mirrored and shifted images as well.
+    views = [_logits(run, view) for _, view in six_views(images)]
+    return calibration.fit(run.experiment.calibration, np.concatenate(views), np.tile(labels, len(views)))
 
 
 def _validation_accuracy(run: Run, arrays: Arrays) -> float | None:

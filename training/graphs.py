@@ -1,5 +1,6 @@
 """Keras → ONNX: the served graph and the graph of every layer's output, over one file of weights."""
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
 from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
+from training.calibration import LEAST_ENTROPY, Calibration
 from training.naming import TEMPERATURE, is_preparation
 
 SOFTMAX = "softmax"
@@ -20,11 +21,22 @@ _INLINE_BYTES = 1024  # smaller tensors (shapes, scalars) stay in the graph's ow
 _ALIGNMENT = 4096  # a page, so that engines may map the file instead of reading it
 
 
-def serving_model(net: keras.Model, temperature: float) -> keras.Model:
-    """The trained net with temperature and softmax: uint8 [N,H,W,C] → probabilities float32 [N,classes]."""
-    x = keras.layers.Rescaling(1 / temperature, name=TEMPERATURE)(net.output)
+def serving_model(net: keras.Model, calibration: Calibration) -> keras.Model:
+    """The trained net with calibration and softmax: uint8 [N,H,W,C] → probabilities float32 [N,classes]."""
+    x = _calibrated(net.output, calibration)
     x = keras.layers.Activation(SOFTMAX, name=SOFTMAX)(x)
     return keras.Model(net.input, x)
+
+
+def _calibrated(logits: Any, calibration: Calibration) -> Any:
+    if not calibration.exponent:
+        return keras.layers.Rescaling(1 / calibration.temperature, name=TEMPERATURE)(logits)
+    scores = keras.Input(logits.shape[1:])
+    share = keras.ops.softmax(scores) * keras.ops.log_softmax(scores) / -math.log(logits.shape[1])
+    entropy = keras.ops.maximum(keras.ops.sum(share, axis=1, keepdims=True), LEAST_ENTROPY)
+    divided = scores / (calibration.temperature * keras.ops.power(entropy, calibration.exponent))
+    # One layer, so that the steps to it are none of the net's own.
+    return keras.Model(scores, divided, name=TEMPERATURE)(logits)
 
 
 def inner_layers(model: keras.Model) -> list[Any]:
@@ -127,9 +139,3 @@ def _widen(graph: onnx.ModelProto, tensor: TensorProto) -> None:
     whole = tensor.name
     tensor.name, tensor.data_type = f"{whole}_bfloat16", TensorProto.BFLOAT16
     graph.graph.node.insert(0, helper.make_node("Cast", [tensor.name], [whole], to=TensorProto.FLOAT))
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
-    """[N,classes] scores → probabilities, without overflow."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

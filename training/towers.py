@@ -26,7 +26,9 @@ from service.manifest import (
     tower_keras,
     tower_weights,
 )
+from training.calibration import Calibration
 from training.experiments import Experiment
+from training.graphs import serving_model
 from training.naming import tower
 
 AVERAGE = "average"
@@ -68,6 +70,12 @@ def _tower(member: keras.Model, number: int, image: Any) -> Any:
     copy = keras.models.clone_model(calibrated, input_tensors=image, clone_function=renamed)
     copy.set_weights(calibrated.get_weights())
     return copy.output
+
+
+def head(towers: int, classes: int, calibration: Calibration) -> keras.Model:
+    """What follows the towers in a net of them: `towers` times float32 [N,classes] → probabilities [N,classes]."""
+    logits = [keras.Input((classes,)) for _ in range(towers)]
+    return serving_model(keras.Model(logits, keras.layers.Average(name=AVERAGE)(logits)), calibration)
 
 
 def history(folders: list[Path]) -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from service.engines import Precision
-from service.manifest import KERAS_MODEL, MANIFEST, PROBABILITIES, TOWER_KERAS, Manifest
+from service.manifest import KERAS_MODEL, PROBABILITIES, TOWER_KERAS, TOWERS_HEAD
 
 
 class TensorFlow:
@@ -38,15 +38,13 @@ class TensorFlow:
 
 
 def _together(towers: list[Path]) -> keras.Model:
-    """One model of several: softmax of the mean of their logits, each over its own temperature, over that of all."""
-    manifest = Manifest.model_validate_json(towers[0].with_name(MANIFEST).read_text())
+    """One model of several, and what their logits go through."""
+    head = keras.saving.load_model(towers[0].with_name(TOWERS_HEAD), compile=False)
     members = [keras.saving.load_model(file, compile=False) for file in towers]
     image = keras.Input(members[0].input_shape[1:], dtype="uint8")
     # A member's last layer is its softmax.
     logits = [keras.Model(member.input, member.layers[-1].input)(image) for member in members]
-    mean = keras.layers.Average()(logits)
-    scaled = keras.layers.Rescaling(1 / manifest.metrics.temperature)(mean)
-    return keras.Model(image, keras.layers.Softmax()(scaled))
+    return keras.Model(image, head(logits))
 
 
 def _limit_threads(threads: int) -> None:

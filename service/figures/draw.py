@@ -188,11 +188,13 @@ def calibration(report: Report, request: FigureRequest) -> Figure:
         label="model",
     )
     metrics = manifest.metrics
+    power = f" × entropy^{metrics.temperature_exponent:g}" if metrics.temperature_exponent else ""
     above.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
     above.legend(loc="upper left")
     above.text(
         0.98, 0.04,
-        f"ECE {metrics.ece:.2%}\nbefore temperature {metrics.temperature:g}: {metrics.ece_before_temperature:.2%}",
+        f"ECE {metrics.ece:.2%}\nbefore temperature {metrics.temperature:g}{power}: "
+        f"{metrics.ece_before_temperature:.2%}",
         ha="right", va="bottom", transform=above.transAxes, fontsize=8,
     )  # fmt: skip
     below.stairs([one.count for one in bins], edges, fill=True, color=own, alpha=0.6)

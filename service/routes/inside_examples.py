@@ -191,6 +191,7 @@ CALIBRATION: dict[str, Any] = {'model': 'mnist-baseline',
  'ece': 0.0020651107877492905,
  'ece_before_temperature': 0.002400487902760506,
  'temperature': 1.0233,
+ 'temperature_exponent': 0.0,
  'nll': 0.03425413177571729}
 
 WEIGHTS: dict[str, Any] = {'model': 'mnist-baseline',

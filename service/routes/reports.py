@@ -148,6 +148,7 @@ async def get_calibration(
         "ece": metrics.ece,
         "ece_before_temperature": metrics.ece_before_temperature,
         "temperature": metrics.temperature,
+        "temperature_exponent": metrics.temperature_exponent,
         "nll": metrics.nll,
     }
     return _json(body)

@@ -17,14 +17,6 @@ def test_calibrated_answers_have_no_calibration_error_and_sure_wrong_ones_all_of
     assert evaluate.expected_calibration_error(sure, labels) == pytest.approx(0.75)
 
 
-def test_temperature_undoes_a_scaling_of_the_logits() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(20_000, 10)) * 2
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (probabilities.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1).astype(np.uint8)
-    assert evaluate.fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
-
-
 def test_loss_of_an_impossible_answer_is_large_but_finite() -> None:
     loss = evaluate.negative_log_likelihood(np.array([[0.0, 1.0]]), np.array([0], np.uint8))
     assert 80 < loss < 100

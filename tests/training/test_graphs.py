@@ -6,9 +6,10 @@ import onnx
 import pytest
 
 from service.manifest import MODEL, WEIGHTS
+from training.calibration import Calibration
 from training.experiments import EXPERIMENTS
 from training.fit import build
-from training.graphs import serving_model, softmax, write_graphs
+from training.graphs import inner_layers, serving_model, write_graphs
 from training.halves import rounded
 from training.parity import run_graph
 
@@ -23,7 +24,7 @@ def test_kernels_that_bfloat16_holds_take_two_bytes_a_number(
 ) -> None:
     net = build(EXPERIMENTS["mnist-8-filters"])
     net.set_weights(rounded(net.get_weights(), precision))
-    write_graphs(serving_model(net, 1.0), tmp_path)
+    write_graphs(serving_model(net, Calibration(1.0)), tmp_path)
     kernel = max((weight for weight in net.get_weights()), key=np.size)
     [stored] = [
         tensor
@@ -35,5 +36,24 @@ def test_kernels_that_bfloat16_holds_take_two_bytes_a_number(
     )
     assert (tmp_path / WEIGHTS).stat().st_size >= bytes_each * kernel.size
     images = np.random.default_rng(1).integers(0, 256, (4, 28, 28, 1), np.uint8)
-    expected = softmax(keras.ops.convert_to_numpy(net(images, training=False)))
+    expected = Calibration(1.0).probabilities(keras.ops.convert_to_numpy(net(images, training=False)))
     assert np.abs(run_graph(tmp_path / MODEL, images) - expected).max() < 1e-5
+
+
+def test_a_calibration_by_entropy_is_in_the_graph_and_no_layer_of_the_net(tmp_path: Path) -> None:
+    net = build(EXPERIMENTS["mnist-8-filters"])
+    by_entropy = Calibration(1.3, 0.4)
+    model = serving_model(net, by_entropy)
+    write_graphs(model, tmp_path)
+    images = np.random.default_rng(1).integers(0, 256, (4, 28, 28, 1), np.uint8)
+    expected = by_entropy.probabilities(keras.ops.convert_to_numpy(net(images, training=False)))
+    assert np.abs(run_graph(tmp_path / MODEL, images) - expected).max() < 1e-5
+    assert [layer.name for layer in inner_layers(model)] == [
+        *(layer.name for layer in inner_layers(net)),
+        "softmax",
+    ]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(
+        tmp_path / "model.keras", compile=False
+    )  # without a class of this project
+    assert keras.ops.convert_to_numpy(loaded(images)) == pytest.approx(expected, abs=1e-5)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from service.engines import open_graph
-from service.manifest import MANIFEST, MODEL, WEIGHTS, Manifest, tower_keras, tower_weights
+from service.manifest import MANIFEST, MODEL, WEIGHTS, Manifest, Metrics, tower_keras, tower_weights
 from tests.service.shipped import latest, linked, manifest, run, test_set
 from training import export, towers
+from training.calibration import Calibration
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
 from training.fit import Run
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The version folder of a pair whose temperature is fitted on some test images."""
+    """The version folder of a pair whose calibration is fitted on some test images."""
     artifacts = linked(tmp_path_factory.mktemp("artifacts"), *MEMBERS)
     images, labels = test_set("cifar10")
     arrays = Arrays(images[:200], labels[:200], images[:IMAGES], labels[:IMAGES])
@@ -40,11 +41,11 @@ def about(published: Path) -> Manifest:
     return Manifest.model_validate_json((published / MANIFEST).read_text())
 
 
-def expected(temperature: float) -> np.ndarray:
+def expected(metrics: Metrics) -> np.ndarray:
     images = test_set("cifar10")[0][:IMAGES]
     logits = [np.log(run(latest(name) / MODEL, images)["probabilities"]) for name in MEMBERS]
-    raised = np.exp(np.mean(logits, axis=0) / temperature)
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    fitted = Calibration(metrics.temperature, metrics.temperature_exponent)
+    return fitted.probabilities(np.mean(logits, axis=0))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "tensorflow"])
@@ -53,7 +54,11 @@ def test_every_engine_answers_with_the_mean_of_the_calibrated_logits(
 ) -> None:
     opened = open_graph(published / MODEL, engine, threads=1)  # type: ignore[arg-type]
     answers = opened.run(test_set("cifar10")[0][:IMAGES])[0]
-    assert answers == pytest.approx(expected(about.metrics.temperature), abs=1e-4)
+    assert answers == pytest.approx(expected(about.metrics), abs=1e-4)
+
+
+def test_it_is_calibrated_by_entropy(about: Manifest) -> None:
+    assert about.metrics.temperature_exponent != 0
 
 
 def test_its_files_are_the_members_own(published: Path, about: Manifest) -> None:
