@@ -5,19 +5,32 @@ response's way back through the middleware cost more than parsing the request. A
 socket that way, which are a twentieth of a digit's time.
 """
 
+import asyncio
 import logging
+from collections import deque
+from collections.abc import Callable
 from time import perf_counter
+from typing import NamedTuple
 
 from fastapi import FastAPI, Response
 from starlette.types import Receive, Scope
 
 from service.batcher import CallerGoneError
-from service.errors import InternalError, problem_response
+from service.errors import InternalError, Problem, problem_response
 from service.metrics import CLIENT_GONE, Metrics
 from service.routes.direct import DirectRoute
 from service.short_way import Ways
 
 log = logging.getLogger("convscope")
+
+
+Refuse = Callable[[Response], None]
+
+
+class _Entrant(NamedTuple):
+    route: DirectRoute
+    scope: Scope
+    refuse: Refuse
 
 
 class Gate:
@@ -27,18 +40,41 @@ class Gate:
         self._app = app
         self._ways = ways
         self._metrics = metrics
+        self._entrants: dict[str, deque[_Entrant]] = {}
+        """those that flooded models let in since the loop's turn began"""
 
     def find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
         """The route of a request about one image, and the model's name; None for what the application answers."""
         return self._ways.find(scope)
 
-    def refusal(self, route: DirectRoute, name: str, scope: Scope) -> Response | None:
-        """The answer to a request that would only be refused."""
-        problem = self._ways.refusal(scope, name)
+    def admit(self, route: DirectRoute, name: str, scope: Scope, refuse: Refuse) -> bool:
+        """Whether a request is let in, to be answered in the loop's next turn.
+
+        `refuse` is called with the answer if it is not; or before that turn, if it was. Of all that a flooded model
+        finds waiting after a run it takes the latest: the first to come would be late by a run already.
+        """
+        problem, flooded = self._ways.refusal(scope, name)
+        last = _Entrant(route, scope, refuse)
         if problem is None:
-            return None
-        self._metrics.request(route.path, scope["method"], problem.status, 0.0)
-        return problem_response(scope["path"], problem)
+            if flooded:
+                self._let_in(name).append(last)
+            return True
+        entrants = self._entrants.get(name)
+        if not entrants:
+            self._refuse(last, problem)
+            return False
+        entrants.append(last)
+        self._refuse(entrants.popleft(), problem)
+        return True
+
+    def _let_in(self, name: str) -> deque[_Entrant]:
+        if not self._entrants:
+            asyncio.get_running_loop().call_soon(self._entrants.clear)
+        return self._entrants.setdefault(name, deque())
+
+    def _refuse(self, one: _Entrant, problem: Problem) -> None:
+        self._metrics.request(one.route.path, one.scope["method"], problem.status, 0.0)
+        one.refuse(problem_response(one.scope["path"], problem))
 
     async def answer(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
         """None where the client has left. Never raises: what nobody foresaw is logged, and an InternalError."""

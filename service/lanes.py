@@ -54,10 +54,13 @@ class Lanes:
         """When the one who waits longest came, on the loop's clock. Raises ValueError when nobody does."""
         return min(lane[0].since for lane in (self._singles, self._parts) if lane)
 
-    def rows_before_a_single(self, run: int) -> int | None:
-        """Rows that are run before a single row that comes now, in runs of `run`; None if its lane is empty."""
-        singles = len(self._singles)
-        return singles + min(self.rows - singles, singles + run) if singles else None
+    def rows_before_a_single(self, run: int, coming: int = 0) -> int | None:
+        """Rows that are run before a single row that comes now, in runs of `run`; None if its lane is empty.
+
+        `coming` is how many singles more will have been put before it.
+        """
+        singles = len(self._singles) + coming
+        return singles + min(self.rows + coming - singles, singles + run) if singles else None
 
     def append(self, entry: Entry) -> None:
         (self._singles if len(entry.rows) == 1 else self._parts).append(entry)

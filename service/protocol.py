@@ -4,7 +4,8 @@ What it overrides is not uvicorn's public interface. Where that has changed, or 
 does without: the application answers the same, only slower.
 """
 
-from collections.abc import Awaitable
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Response
@@ -13,6 +14,32 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from service.gate import Gate
+    from service.routes.direct import DirectRoute
+
+ENOUGH = 128  # refusals in a turn of the loop
+
+
+class Turn:
+    """Counts the refusals of one turn of the loop.
+
+    uvloop goes on asking for sockets to read from while there are many, up to 48 times a turn. Clients that ask again
+    as soon as they are refused would keep a turn from ending for a second, and all that were accepted from their
+    answers: after some refusals each connection is heard once a turn only.
+    """
+
+    def __init__(self) -> None:
+        self._refusals = 0
+
+    def has_had_enough(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Counts one more."""
+        if not self._refusals:
+            loop.call_soon(self._end)
+        self._refusals += 1
+        return self._refusals > ENOUGH
+
+    def _end(self) -> None:
+        self._refusals = 0
+
 
 try:
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -26,6 +53,8 @@ else:
     class GatedProtocol(HttpToolsProtocol):
         """One connection."""
 
+        turn = Turn()
+
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._gate: Gate | None = getattr(getattr(self.app, "state", None), "gate", None)
@@ -37,17 +66,29 @@ else:
             if gate is None or found is None or cycle.waiting_for_100_continue:
                 super()._start_asgi_task(cycle, app)
                 return
-            refusal = gate.refusal(*found, scope)
-            if refusal is not None:
-                self._send(cycle, refusal)
-                return
-            receive = cast("Receive", cycle.receive)
-            task = self.loop.create_task(self._answer(cycle, gate.answer(*found, scope, receive)))
-            task.add_done_callback(self.tasks.discard)
-            self.tasks.add(task)
+            if gate.admit(*found, scope, partial(self._refuse, cycle)):
+                task = self.loop.create_task(self._answer(cycle, gate, found))
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
 
-        async def _answer(self, cycle: RequestResponseCycle, answer: Awaitable[Response | None]) -> None:
-            response = await answer
+        def _refuse(self, cycle: RequestResponseCycle, refusal: Response) -> None:
+            if cycle.disconnected:
+                return
+            self._send(cycle, refusal)
+            if cycle.keep_alive and self.turn.has_had_enough(self.loop):
+                self.flow.pause_reading()
+                self.loop.call_soon(self._read_on)
+
+        def _read_on(self) -> None:
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+
+        async def _answer(
+            self, cycle: RequestResponseCycle, gate: "Gate", found: "tuple[DirectRoute, str]"
+        ) -> None:
+            if cycle.response_complete:  # it was let in, and then refused for others that came later
+                return
+            response = await gate.answer(*found, cast("Scope", cycle.scope), cast("Receive", cycle.receive))
             if self.flow.write_paused and not cycle.disconnected:
                 await self.flow.drain()
             if response is not None and not cycle.disconnected:

@@ -59,7 +59,9 @@ class Settings(BaseSettings):
         description="seconds that queued images wait for company; never while the engine would idle",
     )
     max_queue_rows: int = Field(
-        1024, ge=1, description="images that may wait; more are refused at once, while waiting is still short"
+        4096,
+        ge=1,
+        description="images that may wait, each with some kilobytes; more are refused at once, while waiting is short",
     )
     max_queue_delay: float = Field(
         0.25,

@@ -44,11 +44,12 @@ class Ways:
                     return route, name
         return None
 
-    def refusal(self, scope: Mapping[str, Any], name: str) -> QueueFull | None:
-        """Why the model cannot take this request's image now, if it cannot: the endpoint would find the same, later."""
+    def refusal(self, scope: Mapping[str, Any], name: str) -> tuple[QueueFull | None, bool]:
+        """Why the model cannot take this request's image now, if it cannot (the endpoint would find the same, later),
+        and whether it is flooded. An image that it can take is expected in the loop's next turn."""
         # Another version has a queue of its own: that is the endpoint's to find out.
         model = None if b"version" in scope["query_string"] else self._store.snapshot.get(name)
-        return None if model is None else model.refusal()
+        return (None, False) if model is None else (model.admit_coming(), model.flooded)
 
     async def respond(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response:
         """As router and exception middleware do; what nobody foresaw is for whoever stands before this."""

@@ -161,6 +161,42 @@ async def test_while_most_are_refused_the_queue_is_short() -> None:
     assert sum(isinstance(answer, QueueFull) for answer in answers) == 18
 
 
+async def test_who_is_let_in_counts_before_being_in_the_queue() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_queue=2))
+    assert [batcher.admit_coming() is None for _ in range(4)] == [True, True, False, False]
+    assert "2 images wait already; the limit is 2" in str(batcher.admit_coming())
+    await asyncio.sleep(0)
+    assert batcher.admit_coming() is None  # none of them came
+
+
+async def test_a_run_takes_those_along_who_were_let_in_before_it() -> None:
+    engine = Engine()
+    engine.open.set()
+    batcher = Batcher(engine, Limits())
+    first = asyncio.create_task(batcher.submit(rows(1)))
+    await asyncio.sleep(0)  # the run will begin in the next turn
+    assert batcher.admit_coming() is None
+    second = asyncio.create_task(batcher.submit(rows(2)))
+    await asyncio.gather(first, second)
+    assert engine.runs == [[1, 2]]
+
+
+async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))
+    batcher.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(50)]
+    await let_others_run()
+    for _ in range(100):
+        assert batcher.refusal() is not None
+    engine.open.set()
+    await asyncio.gather(first, *waiting)
+    # The loop is free again, and the flood is still there.
+    assert [batcher.admit_coming() is None for _ in range(5)] == [True, True, True, False, False]
+
+
 async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))

@@ -1,5 +1,6 @@
 """The gate alone: what it refuses reaches no endpoint, and what it answers is counted."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,15 +20,32 @@ ROUTE = "/predict/{model}"
 class Full:
     """A model whose queue is full."""
 
-    def refusal(self) -> QueueFull:
+    def admit_coming(self) -> QueueFull:
         return QueueFull("7 images wait already")
+
+    flooded = True
 
 
 class Idle:
     """A model with room in its queue."""
 
-    def refusal(self) -> None:
+    flooded = False
+
+    def admit_coming(self) -> None:
         """None."""
+
+
+class Flooded:
+    """A model that is refusing most, and takes two of each turn's."""
+
+    flooded = True
+
+    def __init__(self) -> None:
+        self.room = 2
+
+    def admit_coming(self) -> QueueFull | None:
+        self.room -= 1
+        return None if self.room >= 0 else QueueFull("2 images wait already")
 
 
 class Endpoint:
@@ -53,7 +71,7 @@ class Entrance:
 
     def __init__(self) -> None:
         self.endpoint, self.metrics = Endpoint(), Metrics()
-        store: Any = SimpleNamespace(snapshot={"full": Full(), "idle": Idle()})
+        store: Any = SimpleNamespace(snapshot={"full": Full(), "idle": Idle(), "flooded": Flooded()})
         routes: Any = {ROUTE: self.endpoint}
         self.gate = Gate(APP, Ways(store, routes), self.metrics)
 
@@ -61,7 +79,10 @@ class Entrance:
         scope = scope_of(path, query)
         found = self.gate.find(scope)
         assert found is not None
-        return self.gate.refusal(*found, scope)
+        refusals: list[Response] = []
+        let_in = self.gate.admit(*found, scope, refusals.append)
+        assert let_in is not bool(refusals)
+        return refusals[0] if refusals else None
 
     async def answer(self, path: str) -> Response | None:
         scope = scope_of(path)
@@ -98,6 +119,22 @@ def test_a_full_queue_refuses_and_counts_it(entrance: Entrance) -> None:
 )
 def test_what_may_have_room_is_not_refused(entrance: Entrance, path: str, query: bytes) -> None:
     assert entrance.refusal(path, query) is None
+
+
+async def test_a_flooded_model_takes_the_latest_of_a_turn(entrance: Entrance) -> None:
+    refused: list[str] = []
+
+    def come(name: str) -> bool:
+        scope = scope_of("/predict/flooded")
+        found = entrance.gate.find(scope)
+        assert found is not None
+        return entrance.gate.admit(*found, scope, lambda _: refused.append(name))
+
+    assert all([come("first"), come("second"), come("third"), come("fourth")])
+    assert refused == ["first", "second"]
+    await asyncio.sleep(0)  # the third and the fourth are being answered now
+    assert not come("fifth")
+    assert refused == ["first", "second", "fifth"]
 
 
 @pytest.mark.parametrize("path", ["/", "/models/full", "/predict/full/batch"])

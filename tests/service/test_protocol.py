@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service import protocol
 from service.app import create_app
 from service.protocol import http_protocol
 from service.settings import Settings
@@ -106,6 +107,27 @@ async def test_the_connection_goes_on_after_a_refusal(full: Full) -> None:
     writer.write(request())
     assert (await answer(reader))[0] == 200
     writer.close()
+
+
+async def test_a_flood_of_refusals_ends_with_the_loops_turn_and_every_request_is_answered(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "ENOUGH", 2)
+    connections = [await full.connect() for _ in range(5)]
+    for _ in range(3):
+        for _, writer in connections:
+            writer.write(request())
+        assert [(await answer(reader))[0] for reader, _ in connections] == [503] * 5
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_refusals_are_counted_anew_in_every_turn() -> None:
+    loop, turn = asyncio.get_running_loop(), protocol.Turn()
+    for _ in range(2):
+        assert not any(turn.has_had_enough(loop) for _ in range(protocol.ENOUGH))
+        assert turn.has_had_enough(loop)
+        await asyncio.sleep(0)
 
 
 async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None:
