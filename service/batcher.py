@@ -25,9 +25,9 @@ OVERLOADED = 1 / 3
 """Share of the callers that are refused above which the load is taken for one that does not wait for answers: many
 clients that do wait are better served by a long queue, and a flood by a short one."""
 
-SMALL_RUN = 3
+SMALL_RUN = 4
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
-one row it takes a fifth longer for each than of many, of three a tenth."""
+one row it takes a fifth longer for each than of many, of four a sixteenth."""
 
 WORTH_REFUSING = 0.0005
 """Seconds of a row below which refusing a caller is hardly less work than answering."""
@@ -107,6 +107,12 @@ class Batcher(Generic[Results]):
     def overloaded(self) -> bool:
         """Whether many are refused, and refusing them is much less work than their rows would be."""
         return self._overload.share > OVERLOADED and self.seconds(1) >= WORTH_REFUSING
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which who was refused need not be heard again, since they would be refused again: as long as a
+        small run takes, while overloaded; 0 else. Clients that ask again at once would take the time of answers."""
+        return self.seconds(SMALL_RUN) if self.overloaded else 0.0
 
     async def submit(
         self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always

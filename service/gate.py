@@ -24,7 +24,8 @@ from service.short_way import Ways
 log = logging.getLogger("convscope")
 
 
-Refuse = Callable[[Response], None]
+Refuse = Callable[[Response, float], None]
+"""is given the answer, and the seconds for which the client need not be heard again"""
 
 
 class _Entrant(NamedTuple):
@@ -50,21 +51,24 @@ class Gate:
     def admit(self, route: DirectRoute, name: str, scope: Scope, refuse: Refuse) -> bool:
         """Whether a request is let in, to be answered in the loop's next turn.
 
-        `refuse` is called with the answer if it is not; or before that turn, if it was. Of all that a flooded model
+        `refuse` is called if it is not; or before that turn, if it was. Of all that a flooded model
         finds waiting after a run it takes the latest: the first to come would be late by a run already.
         """
-        problem, flooded = self._ways.refusal(scope, name)
-        last = _Entrant(route, scope, refuse)
+        model = self._ways.model(scope, name)
+        if model is None:
+            return True
+        problem = model.admit_coming()  # the endpoint would find the same, later
+        last, rest = _Entrant(route, scope, refuse), model.rest
         if problem is None:
-            if flooded:
+            if rest:
                 self._let_in(name).append(last)
             return True
         entrants = self._entrants.get(name)
         if not entrants:
-            self._refuse(last, problem)
+            self._refuse(last, problem, rest)
             return False
         entrants.append(last)
-        self._refuse(entrants.popleft(), problem)
+        self._refuse(entrants.popleft(), problem, rest)
         return True
 
     def _let_in(self, name: str) -> deque[_Entrant]:
@@ -72,9 +76,9 @@ class Gate:
             asyncio.get_running_loop().call_soon(self._entrants.clear)
         return self._entrants.setdefault(name, deque())
 
-    def _refuse(self, one: _Entrant, problem: Problem) -> None:
+    def _refuse(self, one: _Entrant, problem: Problem, rest: float) -> None:
         self._metrics.request(one.route.path, one.scope["method"], problem.status, 0.0)
-        one.refuse(problem_response(one.scope["path"], problem))
+        one.refuse(problem_response(one.scope["path"], problem), rest)
 
     async def answer(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
         """None where the client has left. Never raises: what nobody foresaw is logged, and an InternalError."""

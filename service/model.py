@@ -80,9 +80,9 @@ class Model:
         return self._batcher.refusal()
 
     @property
-    def flooded(self) -> bool:
-        """Whether most callers are refused, and refusing them is much less work than answering."""
-        return self._batcher.overloaded
+    def rest(self) -> float:
+        """Seconds for which a refused client need not be heard again; 0 while there is no flood of them."""
+        return self._batcher.rest
 
     def admit_coming(self) -> QueueFull | None:
         """The same of an image that will be here in the loop's next turn, and is counted until then."""
@@ -172,7 +172,7 @@ class Model:
         On one core each of those interruptions costs both their caches. A loop that does a short run itself finds
         the callers of that time together after it.
         """
-        return self.flooded and self._batcher.seconds(rows) <= FLOODED_RUN
+        return self._batcher.overloaded and self._batcher.seconds(rows) <= FLOODED_RUN
 
     def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._timed_until(images)[0]

@@ -5,6 +5,7 @@ does without: the application answers the same, only slower.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,29 +17,38 @@ if TYPE_CHECKING:
     from service.gate import Gate
     from service.routes.direct import DirectRoute
 
-ENOUGH = 128  # refusals in a turn of the loop
+ENOUGH = 32  # refusals in one period of a flood
 
 
-class Turn:
-    """Counts the refusals of one turn of the loop.
+class Flood:
+    """Bounds what refusals may take: after some of them, each connection is heard once a period only.
 
-    uvloop goes on asking for sockets to read from while there are many, up to 48 times a turn. Clients that ask again
-    as soon as they are refused would keep a turn from ending for a second, and all that were accepted from their
-    answers: after some refusals each connection is heard once a turn only.
+    A period is a turn of the loop or, where a model has more to do than that, the time of a small run of it. Clients
+    that ask again as soon as they are refused would take the time of those who are answered; and uvloop, which
+    goes on asking for sockets to read from while there are many, up to 48 times a turn, would not end its turn for a
+    second.
     """
 
     def __init__(self) -> None:
         self._refusals = 0
+        self._resting: list[Callable[[], None]] = []
 
-    def has_had_enough(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Counts one more."""
+    def is_enough(self, loop: asyncio.AbstractEventLoop, period: float) -> bool:
+        """Counts one more; the first of a period says how many seconds it lasts."""
         if not self._refusals:
-            loop.call_soon(self._end)
+            loop.call_later(period, self._end)
         self._refusals += 1
         return self._refusals > ENOUGH
 
+    def rest(self, resume: Callable[[], None]) -> None:
+        """Calls `resume` when the period is over."""
+        self._resting.append(resume)
+
     def _end(self) -> None:
         self._refusals = 0
+        resting, self._resting = self._resting, []
+        for resume in resting:
+            resume()
 
 
 try:
@@ -53,7 +63,7 @@ else:
     class GatedProtocol(HttpToolsProtocol):
         """One connection."""
 
-        turn = Turn()
+        flood = Flood()  # of all connections
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -71,13 +81,13 @@ else:
                 task.add_done_callback(self.tasks.discard)
                 self.tasks.add(task)
 
-        def _refuse(self, cycle: RequestResponseCycle, refusal: Response) -> None:
+        def _refuse(self, cycle: RequestResponseCycle, refusal: Response, rest: float) -> None:
             if cycle.disconnected:
                 return
             self._send(cycle, refusal)
-            if cycle.keep_alive and self.turn.has_had_enough(self.loop):
+            if self.flood.is_enough(self.loop, rest) and cycle.keep_alive:
                 self.flow.pause_reading()
-                self.loop.call_soon(self._read_on)
+                self.flood.rest(self._read_on)
 
         def _read_on(self) -> None:
             if not self.transport.is_closing():

@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Problem, QueueFull, answer
+from service.errors import Problem, answer
+from service.model import Model
 from service.model_store import ModelStore
 from service.routes.direct import DirectRoute
 
@@ -20,7 +21,7 @@ PARAMETER = "{model}"
 
 
 class Ways:
-    """The routes of one image for one model, found by a path, and whether the model takes an image more."""
+    """The routes of one image for one model, found by a path, and the model."""
 
     def __init__(self, store: ModelStore, routes: Mapping[str, DirectRoute]) -> None:
         """`routes` by the template of their path; the application has them too, and documents them."""
@@ -44,12 +45,10 @@ class Ways:
                     return route, name
         return None
 
-    def refusal(self, scope: Mapping[str, Any], name: str) -> tuple[QueueFull | None, bool]:
-        """Why the model cannot take this request's image now, if it cannot (the endpoint would find the same, later),
-        and whether it is flooded. An image that it can take is expected in the loop's next turn."""
-        # Another version has a queue of its own: that is the endpoint's to find out.
-        model = None if b"version" in scope["query_string"] else self._store.snapshot.get(name)
-        return (None, False) if model is None else (model.admit_coming(), model.flooded)
+    def model(self, scope: Mapping[str, Any], name: str) -> Model | None:
+        """The model that a request is about; None where its endpoint has to find out."""
+        # Another version has a queue of its own.
+        return None if b"version" in scope["query_string"] else self._store.snapshot.get(name)
 
     async def respond(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response:
         """As router and exception middleware do; what nobody foresaw is for whoever stands before this."""

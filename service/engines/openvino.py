@@ -32,6 +32,8 @@ class OpenVino:
                 "PERFORMANCE_HINT": "LATENCY",
                 "NUM_STREAMS": 1,
                 "INFERENCE_NUM_THREADS": threads,
+                # Every worker would pin its thread to the same core.
+                "ENABLE_CPU_PINNING": False,
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
             },
         )

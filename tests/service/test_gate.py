@@ -23,13 +23,13 @@ class Full:
     def admit_coming(self) -> QueueFull:
         return QueueFull("7 images wait already")
 
-    flooded = True
+    rest = 0.25
 
 
 class Idle:
     """A model with room in its queue."""
 
-    flooded = False
+    rest = 0.0
 
     def admit_coming(self) -> None:
         """None."""
@@ -38,7 +38,7 @@ class Idle:
 class Flooded:
     """A model that is refusing most, and takes two of each turn's."""
 
-    flooded = True
+    rest = 0.25
 
     def __init__(self) -> None:
         self.room = 2
@@ -80,7 +80,7 @@ class Entrance:
         found = self.gate.find(scope)
         assert found is not None
         refusals: list[Response] = []
-        let_in = self.gate.admit(*found, scope, refusals.append)
+        let_in = self.gate.admit(*found, scope, lambda answer, rest: refusals.append(answer))
         assert let_in is not bool(refusals)
         return refusals[0] if refusals else None
 
@@ -122,19 +122,19 @@ def test_what_may_have_room_is_not_refused(entrance: Entrance, path: str, query:
 
 
 async def test_a_flooded_model_takes_the_latest_of_a_turn(entrance: Entrance) -> None:
-    refused: list[str] = []
+    refused: list[tuple[str, float]] = []
 
     def come(name: str) -> bool:
         scope = scope_of("/predict/flooded")
         found = entrance.gate.find(scope)
         assert found is not None
-        return entrance.gate.admit(*found, scope, lambda _: refused.append(name))
+        return entrance.gate.admit(*found, scope, lambda answer, rest: refused.append((name, rest)))
 
     assert all([come("first"), come("second"), come("third"), come("fourth")])
-    assert refused == ["first", "second"]
+    assert refused == [("first", 0.25), ("second", 0.25)]
     await asyncio.sleep(0)  # the third and the fourth are being answered now
     assert not come("fifth")
-    assert refused == ["first", "second", "fifth"]
+    assert refused[2:] == [("fifth", 0.25)]
 
 
 @pytest.mark.parametrize("path", ["/", "/models/full", "/predict/full/batch"])

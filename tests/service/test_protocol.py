@@ -122,12 +122,15 @@ async def test_a_flood_of_refusals_ends_with_the_loops_turn_and_every_request_is
         writer.close()
 
 
-async def test_refusals_are_counted_anew_in_every_turn() -> None:
-    loop, turn = asyncio.get_running_loop(), protocol.Turn()
+async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over() -> None:
+    loop, flood, heard = asyncio.get_running_loop(), protocol.Flood(), asyncio.Event()
     for _ in range(2):
-        assert not any(turn.has_had_enough(loop) for _ in range(protocol.ENOUGH))
-        assert turn.has_had_enough(loop)
-        await asyncio.sleep(0)
+        assert not any(flood.is_enough(loop, 0.0) for _ in range(protocol.ENOUGH))
+        assert flood.is_enough(loop, 0.0)
+        flood.rest(heard.set)
+        assert not heard.is_set()
+        await heard.wait()
+        heard.clear()
 
 
 async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None:
