@@ -29,7 +29,7 @@ serve: | $(UV)
 	@touch $@
 
 test: .venv/everything
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/everything
 	$(UV) lock --check --quiet

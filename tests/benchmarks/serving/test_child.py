@@ -16,7 +16,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 # A child with a child of its own that left the session: what a server with daemons does.
 FAMILY = """
-import subprocess, sys
+import subprocess, sys, time
+while time.process_time() < 0.1: pass  # the kernel counts in hundredths of a second
 one = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
 print(one.pid, flush=True)
 one.wait()
