@@ -14,35 +14,9 @@ from numpy.typing import NDArray
 
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.lanes import Entry, Lanes, Rows, always
+from service.load import Load
 
 Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
-
-
-_MEMORY = 0.8  # weight of the run before in the time of a row: ten runs ago hardly count
-
-
-OVERLOADED = 1 / 3
-"""Share of the callers that are refused above which the load is taken for one that does not wait for answers: many
-clients that do wait are better served by a long queue, and a flood by a short one."""
-
-SMALL_RUN = 4
-"""Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
-one row it takes a fifth longer for each than of many, of four a sixteenth."""
-
-WORTH_REFUSING = 0.0005
-"""Seconds of a row below which refusing a caller is hardly less work than answering."""
-
-
-class _Share:
-    """A running mean of zeros and ones that forgets."""
-
-    _MEMORY = 128  # callers
-
-    def __init__(self) -> None:
-        self.share = 0.0
-
-    def add(self, value: float) -> None:
-        self.share += (value - self.share) / self._MEMORY
 
 
 class CallerGoneError(Exception):
@@ -61,7 +35,7 @@ class Limits:
     """rows of one run"""
     max_wait: float = 0.0
     """seconds the oldest of several waiting callers waits for more; a caller alone never does"""
-    max_queue: int = 1024
+    max_queue: int = 4096
     """rows that wait; beyond, callers are refused"""
     max_delay: float = float("inf")
     """seconds that a single row may have to wait, as far as the latest runs tell; beyond, it is refused"""
@@ -86,13 +60,11 @@ class Batcher(Generic[Results]):
         self._run = run
         self._limits = limits
         self._observe = observe
+        self.load = Load()
         self._waiting = Lanes()
         self._running: list[Entry] = []
         self._running_rows = 0
-        self._overload = _Share()
         self._coming = 0
-        self._recent_rows = 0.0
-        self._recent_seconds = 0.0
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -102,17 +74,6 @@ class Batcher(Generic[Results]):
     def waiting_rows(self) -> int:
         """Rows in the queue now, the running ones not counted."""
         return self._waiting.rows
-
-    @property
-    def overloaded(self) -> bool:
-        """Whether many are refused, and refusing them is much less work than their rows would be."""
-        return self._overload.share > OVERLOADED and self.seconds(1) >= WORTH_REFUSING
-
-    @property
-    def rest(self) -> float:
-        """Seconds for which who was refused need not be heard again, since they would be refused again: as long as a
-        small run takes, while overloaded; 0 else. Clients that ask again at once would take the time of answers."""
-        return self.seconds(SMALL_RUN) if self.overloaded else 0.0
 
     async def submit(
         self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
@@ -150,7 +111,7 @@ class Batcher(Generic[Results]):
             return None
         full = self._too_many(rows) or (self._too_long() if rows == 1 else None)
         if full is not None:
-            self._overload.add(1.0)
+            self.load.count(refused=True)
         return full
 
     def _too_many(self, rows: int) -> QueueFull | None:
@@ -163,11 +124,8 @@ class Batcher(Generic[Results]):
         before = self._waiting.rows_before_a_single(self._limits.max_rows, self._coming)
         if before is None:
             return None
-        limits = self._limits
-        limit, delay = limits.max_delay, self.seconds(before + self._running_rows)
-        overload_delay = max(limits.max_overload_delay, self.seconds(SMALL_RUN - 1))
-        if delay > overload_delay and self.overloaded:
-            limit = min(limit, overload_delay)
+        delay = self.load.seconds(before + self._running_rows)
+        limit = self.load.longest_delay(delay, self._limits.max_delay, self._limits.max_overload_delay)
         if delay <= limit:
             return None
         waiting = self._waiting.rows + self._coming
@@ -208,7 +166,7 @@ class Batcher(Generic[Results]):
         refused = self.refusal(rows)
         if refused is not None:
             raise refused
-        self._overload.add(0.0)
+        self.load.count(refused=False)
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""
@@ -261,17 +219,6 @@ class Batcher(Generic[Results]):
         finally:
             self._running = []
             self._running_rows = 0
-
-    def learn(self, rows: int, seconds: float) -> None:
-        """Is told by whoever runs them how long so many rows took, without any wait for a turn of the loop: a loop
-        that is busy with requests would look like a slow engine, and they would all be refused."""
-        # Weighed by rows: one image that the machine held up says little about the many after it.
-        self._recent_rows = rows + _MEMORY * self._recent_rows
-        self._recent_seconds = seconds + _MEMORY * self._recent_seconds
-
-    def seconds(self, rows: int) -> float:
-        """What so many rows take, by the latest runs; 0 before the first."""
-        return rows * self._recent_seconds / self._recent_rows if self._recent_rows else 0.0
 
     @staticmethod
     def _deliver(entries: list[Entry], results: Results) -> None:

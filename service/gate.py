@@ -1,4 +1,4 @@
-"""Requests about one image as a server may hand them over: no task for a refusal, no middleware for an answer.
+"""Requests about one image as a server may hand them over: hardly a task for a refusal, no middleware for an answer.
 
 An overloaded service refuses more than it answers, and what a refusal costs is taken from the answers: a task and a
 response's way back through the middleware cost more than parsing the request. An answer takes two writes to its
@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope
 from service.batcher import CallerGoneError
 from service.errors import InternalError, Problem, problem_response
 from service.metrics import CLIENT_GONE, Metrics
+from service.model import Model
 from service.routes.direct import DirectRoute
 from service.short_way import Ways
 
@@ -41,7 +42,7 @@ class Gate:
         self._app = app
         self._ways = ways
         self._metrics = metrics
-        self._entrants: dict[str, deque[_Entrant]] = {}
+        self._entrants: dict[Model, deque[_Entrant]] = {}
         """those that flooded models let in since the loop's turn began"""
 
     def find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
@@ -57,13 +58,14 @@ class Gate:
         model = self._ways.model(scope, name)
         if model is None:
             return True
-        problem = model.admit_coming()  # the endpoint would find the same, later
-        last, rest = _Entrant(route, scope, refuse), model.rest
-        if problem is None:
-            if rest:
-                self._let_in(name).append(last)
+        problem, rest = model.admit_coming(), model.rest  # the endpoint would find the same problem, later
+        if problem is None and not rest:
             return True
-        entrants = self._entrants.get(name)
+        last = _Entrant(route, scope, refuse)
+        if problem is None:
+            self._let_in(model).append(last)
+            return True
+        entrants = self._entrants.get(model)
         if not entrants:
             self._refuse(last, problem, rest)
             return False
@@ -71,10 +73,10 @@ class Gate:
         self._refuse(entrants.popleft(), problem, rest)
         return True
 
-    def _let_in(self, name: str) -> deque[_Entrant]:
+    def _let_in(self, model: Model) -> deque[_Entrant]:
         if not self._entrants:
             asyncio.get_running_loop().call_soon(self._entrants.clear)
-        return self._entrants.setdefault(name, deque())
+        return self._entrants.setdefault(model, deque())
 
     def _refuse(self, one: _Entrant, problem: Problem, rest: float) -> None:
         self._metrics.request(one.route.path, one.scope["method"], problem.status, 0.0)

@@ -82,7 +82,7 @@ class Model:
     @property
     def rest(self) -> float:
         """Seconds for which a refused client need not be heard again; 0 while there is no flood of them."""
-        return self._batcher.rest
+        return self._batcher.load.rest
 
     def admit_coming(self) -> QueueFull | None:
         """The same of an image that will be here in the loop's next turn, and is counted until then."""
@@ -161,7 +161,7 @@ class Model:
         A turn of a loop that thousands of clients keep busy lasts a quarter of a second. The engine would idle
         for most of it; and who waits so long for a turn does not notice a run in it.
         """
-        if self._lag <= self._inline_run or self._batcher.seconds(rows) * LATE > self._lag:
+        if self._lag <= self._inline_run or self._batcher.load.seconds(rows) * LATE > self._lag:
             return False
         self._lag *= LAG_FADES  # some such runs later a thread finds out again
         return True
@@ -172,7 +172,7 @@ class Model:
         On one core each of those interruptions costs both their caches. A loop that does a short run itself finds
         the callers of that time together after it.
         """
-        return self._batcher.overloaded and self._batcher.seconds(rows) <= FLOODED_RUN
+        return self._batcher.load.overloaded and self._batcher.load.seconds(rows) <= FLOODED_RUN
 
     def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._timed_until(images)[0]
@@ -182,5 +182,5 @@ class Model:
         started = perf_counter()
         answer = self.infer(images)
         ended = perf_counter()
-        self._batcher.learn(len(images), ended - started)
+        self._batcher.load.learn(len(images), ended - started)
         return answer, ended

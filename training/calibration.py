@@ -58,7 +58,12 @@ def relative_entropy(logits: Floats) -> NDArray[np.float64]:
 
 
 def fit(method: str, logits: Floats, labels: Labels) -> Calibration:
-    """The calibration by which logits [N,classes] of these images have the least loss. `method` is one of METHODS."""
+    """The calibration by which logits [N,classes] of these images have the least loss.
+
+    Raises ValueError when `method` is none of METHODS.
+    """
+    if method not in METHODS:
+        raise ValueError(f"there is no calibration {method!r}; there are {', '.join(METHODS)}")
 
     def loss(log_temperature: float, exponent: float = 0.0) -> float:
         return Calibration(math.exp(log_temperature), exponent).loss(logits, labels)

@@ -123,7 +123,7 @@ async def test_single_rows_and_long_parts_take_turns() -> None:
 async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_part_is_not() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_delay=1e-9))
-    batcher.learn(rows=1, seconds=1)
+    batcher.load.learn(rows=1, seconds=1)
     first = await occupied(engine, batcher)
     # Nobody waits yet, so there is nothing that could be too long.
     second = asyncio.create_task(batcher.submit(rows(1)))
@@ -142,7 +142,7 @@ async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_pa
 async def test_while_most_are_refused_the_queue_is_short() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_delay=10.5, max_overload_delay=4.5))
-    batcher.learn(rows=1, seconds=1)
+    batcher.load.learn(rows=1, seconds=1)
     first = await occupied(engine, batcher)
     waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(10)]
     await let_others_run()
@@ -185,7 +185,7 @@ async def test_a_run_takes_those_along_who_were_let_in_before_it() -> None:
 async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))
-    batcher.learn(rows=1, seconds=1)
+    batcher.load.learn(rows=1, seconds=1)
     first = await occupied(engine, batcher)
     waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(50)]
     await let_others_run()
@@ -200,14 +200,14 @@ async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() ->
 async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))
-    batcher.learn(rows=1, seconds=1)
+    batcher.load.learn(rows=1, seconds=1)
     first = await occupied(engine, batcher)
     waiting = asyncio.create_task(batcher.submit(rows(1)))
     await let_others_run()
-    batcher.learn(rows=1000, seconds=100_000)
+    batcher.load.learn(rows=1000, seconds=100_000)
     for _ in range(100):
         assert batcher.refusal() is not None
-    batcher.learn(rows=100_000, seconds=100_000)
+    batcher.load.learn(rows=100_000, seconds=100_000)
     engine.open.set()
     await asyncio.gather(first, waiting)
     for _ in range(200):

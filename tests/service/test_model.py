@@ -50,7 +50,7 @@ async def test_a_run_goes_to_a_thread_until_the_loop_is_late_and_again_when_that
         while not engine.threads:  # noqa: ASYNC110 — the engine must be busy before the loop is
             await asyncio.sleep(0)
         engine.ended.wait()
-        keep_the_loop_for(100 * LATE * model._batcher.seconds(1))
+        keep_the_loop_for(100 * LATE * model._batcher.load.seconds(1))
         await run
         await model.predict(IMAGES)
         for _ in range(500):  # with each of them the lateness counts for less
@@ -66,8 +66,8 @@ async def test_a_flooded_loop_does_short_runs_itself(app: FastAPI, seconds: floa
     async with app.router.lifespan_context(app):
         model: Model = app.state.service.store.snapshot.find("mnist")
         engine = WatchedEngine(model)
-        model._batcher.learn(1000, 1000 * seconds)
-        model._batcher._overload.share = 1.0
+        model._batcher.load.learn(1000, 1000 * seconds)
+        model._batcher.load._refused = 1.0
         await model.predict(IMAGES)
     assert (engine.threads[0] is threading.current_thread()) is inline
 

@@ -1,0 +1,60 @@
+"""What a batcher learns of its load: how long rows take, and whether its callers wait for their answers."""
+
+OVERLOADED = 1 / 3
+"""Share of the callers that are refused above which the load is taken for one that does not wait for answers: many
+clients that do wait are better served by a long queue, and a flood by a short one."""
+
+WORTH_REFUSING = 0.0005
+"""Seconds of a row below which refusing a caller is hardly less work than answering."""
+
+SMALL_RUN = 4
+"""Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
+one row the largest shipped net takes a fifth longer for each than of many, of four a sixteenth."""
+
+LONGEST_REST = 0.02
+"""Seconds for which a client is not heard at most: the same connection may bring requests for other models."""
+
+_LATELY = 128  # callers
+_MEMORY = 0.8  # weight of the run before in the time of a row: ten runs ago hardly count
+
+
+class Load:
+    """Of one model; running means that forget."""
+
+    def __init__(self) -> None:
+        self._refused = 0.0
+        """share of the latest callers"""
+        self._rows = 0.0
+        self._seconds = 0.0
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Is told by whoever runs them how long so many rows took, without any wait for a turn of the loop: a loop
+        that is busy with requests would look like a slow engine, and they would all be refused."""
+        # Weighed by rows: one image that the machine held up says little about the many after it.
+        self._rows = rows + _MEMORY * self._rows
+        self._seconds = seconds + _MEMORY * self._seconds
+
+    def seconds(self, rows: int) -> float:
+        """What so many rows take, by the latest runs; 0 before the first."""
+        return rows * self._seconds / self._rows if self._rows else 0.0
+
+    def count(self, *, refused: bool) -> None:
+        """One caller more."""
+        self._refused += (refused - self._refused) / _LATELY
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether many are refused, and refusing them is much less work than their rows would be."""
+        return self._refused > OVERLOADED and self.seconds(1) >= WORTH_REFUSING
+
+    @property
+    def rest(self) -> float:
+        """Seconds for which a client who was refused need not be heard again: as long as a small run takes while
+        overloaded, since they would be refused again; else 0. Who asks again at once takes the time of answers."""
+        return min(self.seconds(SMALL_RUN), LONGEST_REST) if self.overloaded else 0.0
+
+    def longest_delay(self, delay: float, usual: float, flooded: float) -> float:
+        """Seconds that a single row may have to wait, where it would be `delay`: `usual`, or `flooded` while
+        overloaded. The rows of a small run may wait however long they take."""
+        flooded = max(flooded, self.seconds(SMALL_RUN - 1))
+        return min(usual, flooded) if delay > flooded and self.overloaded else usual

@@ -1,0 +1,53 @@
+import pytest
+
+from service.load import LONGEST_REST, SMALL_RUN, WORTH_REFUSING, Load
+
+SLOW = 4 * WORTH_REFUSING  # seconds of a row
+
+
+def load_of(seconds: float, *, refused: int, admitted: int = 0) -> Load:
+    load = Load()
+    load.learn(rows=10, seconds=10 * seconds)
+    for _ in range(refused):
+        load.count(refused=True)
+    for _ in range(admitted):
+        load.count(refused=False)
+    return load
+
+
+def test_the_time_of_a_row_follows_the_latest_runs_weighed_by_their_rows() -> None:
+    load = Load()
+    assert load.seconds(1) == 0
+    load.learn(rows=100, seconds=1.0)
+    load.learn(rows=1, seconds=0.05)  # one that was held up
+    assert load.seconds(1) == pytest.approx(0.85 / 81)
+    for _ in range(40):
+        load.learn(rows=100, seconds=2.0)
+    assert load.seconds(10) == pytest.approx(0.2, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("load", "overloaded"),
+    [
+        (load_of(SLOW, refused=0), False),
+        (load_of(SLOW, refused=100), True),
+        (load_of(SLOW, refused=100, admitted=100), False),
+        (load_of(WORTH_REFUSING / 2, refused=100), False),  # answering is hardly more work
+    ],
+)
+def test_a_flood_is_many_refusals_that_spare_work(load: Load, overloaded: bool) -> None:
+    assert load.overloaded is overloaded
+    assert bool(load.rest) is overloaded
+
+
+def test_who_was_refused_rests_for_a_small_run_but_not_for_long() -> None:
+    assert load_of(SLOW, refused=100).rest == pytest.approx(SMALL_RUN * SLOW)
+    assert load_of(1.0, refused=100).rest == LONGEST_REST
+
+
+def test_the_delay_is_short_in_a_flood_but_for_a_small_run() -> None:
+    flood, calm = load_of(SLOW, refused=100), load_of(SLOW, refused=0)
+    assert calm.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.25
+    assert flood.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.02
+    assert flood.longest_delay(0.1, usual=0.01, flooded=0.02) == 0.01
+    assert flood.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx((SMALL_RUN - 1) * SLOW)
