@@ -15,15 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 FEATURE_MAPS = "feature_maps.onnx"
-WEIGHTS = "weights.bin"  # tensors that model.onnx and feature_maps.onnx share (ONNX external data)
-KERAS_MODEL = "model.keras"
-# Instead of the two above, where a net is made of others: theirs, unchanged.
-TOWER_WEIGHTS = "weights-{}.bin"
-TOWER_KERAS = "tower-{}.keras"
+KERAS_MODEL = "model.keras"  # the graphs read their tensors out of it (ONNX external data)
+TOWER_KERAS = "tower-{}.keras"  # instead, where a net is made of others: theirs, unchanged
 TOWERS_HEAD = "head.keras"  # and what follows: the logits of every tower, each calibrated → probabilities
 TEST_PROBABILITIES = "test_probabilities.npy"
 HISTORY = "history.json"
 WEIGHT_STATISTICS = "weights.json"
+
+_OWN_WEIGHTS = ".bin"
 
 IMAGE_INPUT = "image"  # name of the graphs' one input
 PROBABILITIES = "probabilities"  # name of model.onnx's one output
@@ -201,19 +200,19 @@ class Manifest(_Frozen):
         return self
 
 
-def tower_weights(number: int) -> str:
-    """The file of weights of a net's tower, counted from 1."""
-    return TOWER_WEIGHTS.format(number)
-
-
 def tower_keras(number: int) -> str:
     """The Keras file of a net's tower, counted from 1."""
     return TOWER_KERAS.format(number)
 
 
-def is_served(name: str) -> bool:
-    """Whether predictions need this file of a version: the graph and the weights beside it."""
-    return name == MODEL or name.endswith(".bin")
+def served_bytes(manifest: Manifest) -> int:
+    """Size of what predictions need: the graph and the files that it reads its weights from."""
+    files = manifest.files
+    weights = [
+        name for name in files if name.endswith(_OWN_WEIGHTS)
+    ]  # a copy of the Keras file's, in older versions
+    weights = weights or [name for name in files if name.endswith(".keras") and name != TOWERS_HEAD]
+    return sum(files[name].bytes for name in [MODEL, *weights])
 
 
 def sha256_of(path: Path) -> str:

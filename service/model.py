@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.batcher import Batcher, Limits
 from service.engines import Engine
 from service.errors import QueueFull
-from service.manifest import PROBABILITIES, Layer, Manifest, is_served
+from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
@@ -67,8 +67,8 @@ class Model:
 
     @property
     def bytes(self) -> int:
-        """Size of what serving needs: the graph and the weights beside it."""
-        return sum(entry.bytes for name, entry in self.manifest.files.items() if is_served(name))
+        """Size of what serving needs: the graph and its weights."""
+        return served_bytes(self.manifest)
 
     @property
     def waiting_rows(self) -> int:

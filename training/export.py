@@ -32,14 +32,14 @@ from training.calibration import Calibration
 from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
 from training.fit import Run, for_export
 from training.graphs import serving_model, write_graphs
-from training.halves import compress
+from training.halves import pack
 from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
+from training.predict import predict
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits, six_views
 
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
-_BATCH = 500
 _LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
 
 Step = Callable[[str], None]  # told what is being done now
@@ -89,11 +89,10 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     if run.members:
         towers.copy_members(run.members, folder)
         towers.head(len(run.members), len(dataset.classes), fitted).save(folder / TOWERS_HEAD)
-        write_graphs(model, folder, towers.known_tensors(run.members))
     else:
         model.save(folder / KERAS_MODEL)
-        compress(folder / KERAS_MODEL)
-        write_graphs(model, folder)
+        pack(folder / KERAS_MODEL)
+    write_graphs(model, folder)
     step("reading the test set with the exported graph")
     served = run_graph(folder / MODEL, images)
     parity = compare(fitted.probabilities(logits), served)
@@ -138,8 +137,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
 
 def _logits(run: Run, images: Images) -> NDArray[np.float32]:
     """The Keras model's own, [N,classes], in one forward pass."""
-    logits: NDArray[np.float32] = run.model.predict(images, batch_size=_BATCH, verbose=0)
-    return logits
+    return predict(run.model, images)
 
 
 def _calibration(run: Run, arrays: Arrays) -> Calibration:

@@ -1,4 +1,4 @@
-"""Keras → ONNX: the served graph and the graph of every layer's output, over one file of weights."""
+"""Keras → ONNX: the served graph and the graph of every layer's output, over the weights in the Keras file."""
 
 import math
 import tempfile
@@ -9,16 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
-from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES, WEIGHTS
+from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES
 from training.calibration import LEAST_ENTROPY, Calibration
+from training.halves import OUTPUT_FIRST, Kept, kept_in
 from training.naming import TEMPERATURE, is_preparation
 
 SOFTMAX = "softmax"
-_INLINE_BYTES = 1024  # smaller tensors (shapes, scalars) stay in the graph's own file
-_ALIGNMENT = 4096  # a page, so that engines may map the file instead of reading it
 
 
 def serving_model(net: keras.Model, calibration: Calibration) -> keras.Model:
@@ -49,21 +48,16 @@ def feature_model(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, [layer.output for layer in inner_layers(model)])
 
 
-Place = tuple[str, int]  # a file beside the graph, an offset in it
-
-
-def write_graphs(model: keras.Model, folder: Path, known: Mapping[bytes, Place] | None = None) -> None:
-    """Write model.onnx, feature_maps.onnx and the weights they share into `folder`; the tensors that are `known` to
-    be in other files there are read from those."""
+def write_graphs(model: keras.Model, folder: Path) -> None:
+    """Write model.onnx and feature_maps.onnx into `folder`; they read the weights out of the Keras files there."""
     names = [layer.name for layer in inner_layers(model)]
     features = _named_outputs(_convert(feature_model(model)), names)
     served = _with_output(Extractor(features).extract_model([IMAGE_INPUT], [SOFTMAX]), SOFTMAX, PROBABILITIES)
-    weights = _SharedWeights(known or {})
-    for graph in (served, features):
-        weights.move_out_of(graph)
-    if weights.data:
-        (folder / WEIGHTS).write_bytes(weights.data)
+    kept = {
+        raw: (file.name, array) for file in folder.glob("*.keras") for raw, array in kept_in(file).items()
+    }
     for graph, file in ((served, MODEL), (features, FEATURE_MAPS)):
+        _read_from(kept, graph)
         onnx.save(graph, folder / file)
         onnx.checker.check_model(folder / file)
 
@@ -93,49 +87,39 @@ def _with_output(graph: onnx.ModelProto, old: str, new: str) -> onnx.ModelProto:
     return graph
 
 
-class _SharedWeights:
-    """One file for the tensors of several graphs; equal tensors are kept once (ONNX external data)."""
-
-    def __init__(self, known: Mapping[bytes, Place]) -> None:
-        self.data = bytearray()
-        self._places = dict(known)
-
-    def move_out_of(self, graph: onnx.ModelProto) -> None:
-        for tensor in graph.graph.initializer:
-            raw = numpy_helper.to_array(tensor).tobytes()
-            if len(raw) < _INLINE_BYTES:
-                continue
-            if tensor.data_type == TensorProto.FLOAT and raw not in self._places and _is_bfloat16(raw):
-                raw = _upper_halves(raw)
-                _widen(graph, tensor)
-            self._point(tensor, raw)
-
-    def _point(self, tensor: TensorProto, raw: bytes) -> None:
-        if raw not in self._places:
-            self.data.extend(bytes(-len(self.data) % _ALIGNMENT))
-            self._places[raw] = (WEIGHTS, len(self.data))
-            self.data.extend(raw)
-        location, offset = self._places[raw]
-        dims, kind, name = list(tensor.dims), tensor.data_type, tensor.name
-        tensor.Clear()
-        tensor.dims.extend(dims)
-        tensor.data_type, tensor.name = kind, name
-        tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", location), ("offset", offset), ("length", len(raw))):
-            tensor.external_data.add(key=key, value=str(value))
+def _read_from(kept: Mapping[bytes, tuple[str, Kept]], graph: onnx.ModelProto) -> None:
+    """Make the tensors that are in other files ONNX external data there, widened and turned by the graph: engines do
+    so once, when they open it."""
+    nodes: list[NodeProto] = []
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and (raw := numpy_helper.to_array(tensor).tobytes()) in kept:
+            file, array = kept[raw]
+            steps = _steps(array)
+            names = [f"{tensor.name}_{number}" for number, _ in enumerate(steps)] + [tensor.name]
+            for (operator, attributes), before, after in zip(steps, names, names[1:], strict=False):
+                nodes.append(helper.make_node(operator, [before], [after], **attributes))
+            _point(tensor, names[0], file, array)
+    rest = list(graph.graph.node)
+    del graph.graph.node[:]
+    graph.graph.node.extend([*nodes, *rest])
 
 
-def _is_bfloat16(raw: bytes) -> bool:
-    """Whether nothing is lost of these float32 if they are kept in two bytes each."""
-    return not (np.frombuffer(raw, np.uint32) & 0xFFFF).any()
+def _steps(array: Kept) -> list[tuple[str, dict[str, Any]]]:
+    """The operators, in order, that make of what is kept what the graph computes with."""
+    steps: list[tuple[str, dict[str, Any]]] = []
+    if array.half:
+        steps.append(("Cast", {"to": TensorProto.FLOAT}))
+    if len(array.shape) == len(OUTPUT_FIRST):
+        steps.append(("Transpose", {"perm": OUTPUT_FIRST}))
+    return steps
 
 
-def _upper_halves(raw: bytes) -> bytes:
-    return (np.frombuffer(raw, np.uint32) >> 16).astype(np.uint16).tobytes()
-
-
-def _widen(graph: onnx.ModelProto, tensor: TensorProto) -> None:
-    """Makes a float32 tensor one of bfloat16, which the graph casts back: engines do so once, when they open it."""
-    whole = tensor.name
-    tensor.name, tensor.data_type = f"{whole}_bfloat16", TensorProto.BFLOAT16
-    graph.graph.node.insert(0, helper.make_node("Cast", [tensor.name], [whole], to=TensorProto.FLOAT))
+def _point(tensor: TensorProto, name: str, file: str, array: Kept) -> None:
+    kind = TensorProto.FLOAT16 if array.half else TensorProto.FLOAT
+    tensor.Clear()
+    tensor.name, tensor.data_type = name, kind
+    tensor.dims.extend(array.shape)
+    tensor.data_location = TensorProto.EXTERNAL
+    length = math.prod(array.shape) * (2 if array.half else 4)
+    for key, value in (("location", file), ("offset", array.offset), ("length", length)):
+        tensor.external_data.add(key=key, value=str(value))

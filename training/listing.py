@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from rich.console import Console
 from rich.table import Table
 
-from service.manifest import MANIFEST, Manifest, is_served
+from service.manifest import MANIFEST, Manifest, served_bytes
 from training.experiments import EXPERIMENTS
 
 
@@ -44,7 +44,7 @@ def show(artifacts: Path, checkpoints: Path) -> int:
 def row(manifest: Manifest) -> tuple[str, ...]:
     """A model's figures as the table and the README print them."""
     low, high = manifest.metrics.accuracy_interval
-    size = sum(entry.bytes for name, entry in manifest.files.items() if is_served(name))
+    size = served_bytes(manifest)
     return (
         manifest.name,
         manifest.version,

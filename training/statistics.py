@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from service.manifest import Layer
 from training.graphs import feature_model, inner_layers
+from training.predict import predict_all
 
 HISTOGRAM_BINS = 64
 
 
 def layer_table(model: keras.Model, images: NDArray[np.uint8]) -> list[Layer]:
     """Every inner layer in order, with the range of its activations over `images` uint8 [N,H,W,C]."""
-    activations = feature_model(model).predict(images, batch_size=250, verbose=0)
+    activations = predict_all(feature_model(model), images)
     return [
         Layer(
             name=layer.name,

@@ -10,25 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import onnx
-from onnx import numpy_helper
 
-from service.manifest import (
-    FEATURE_MAPS,
-    HISTORY,
-    IMAGE_INPUT,
-    KERAS_MODEL,
-    MANIFEST,
-    MODEL,
-    WEIGHTS,
-    Manifest,
-    Member,
-    tower_keras,
-    tower_weights,
-)
+from service.manifest import HISTORY, IMAGE_INPUT, KERAS_MODEL, MANIFEST, Manifest, Member, tower_keras
 from training.calibration import Calibration
 from training.experiments import Experiment
 from training.graphs import serving_model
+from training.halves import pack
 from training.naming import tower
 
 AVERAGE = "average"
@@ -89,23 +76,10 @@ def history(folders: list[Path]) -> list[dict[str, float]]:
 
 
 def copy_members(folders: list[Path], folder: Path) -> None:
-    """What the graphs and the Keras engine read of the members, byte for byte, so that it is stored only once."""
+    """The members' Keras files, which the graphs read their weights from: byte for byte where they are packed."""
     for number, member in enumerate(folders, 1):
-        shutil.copyfile(member / WEIGHTS, folder / tower_weights(number))
         shutil.copyfile(member / KERAS_MODEL, folder / tower_keras(number))
-
-
-def known_tensors(folders: list[Path]) -> dict[bytes, tuple[str, int]]:
-    """Every tensor of the members' files of weights: its bytes → the copied file and the offset in it."""
-    known: dict[bytes, tuple[str, int]] = {}
-    for number, member in enumerate(folders, 1):
-        for name in (MODEL, FEATURE_MAPS):
-            for tensor in onnx.load(member / name, load_external_data=False).graph.initializer:
-                place = {entry.key: entry.value for entry in tensor.external_data}
-                if place:
-                    raw = numpy_helper.to_array(tensor, base_dir=str(member)).tobytes()
-                    known[raw] = (tower_weights(number), int(place.get("offset", 0)))
-    return known
+        pack(folder / tower_keras(number))
 
 
 def members(folders: list[Path]) -> list[Member]:

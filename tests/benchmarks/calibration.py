@@ -17,6 +17,7 @@ from tests.service.shipped import latest, manifest
 from training import calibration
 from training.datasets import DATASETS, Images, Labels, training_split
 from training.experiments import EXPERIMENTS
+from training.predict import predict
 from training.preprocess import load
 from training.views import six_views
 
@@ -50,7 +51,7 @@ def logits_of_views(images: Images) -> Floats:
     members = [keras.saving.load_model(file, compile=False) for file in files]
     nets = [keras.Model(member.input, member.layers[-1].input) for member in members]
     views = [view for _, view in six_views(images)]
-    answers = [[net.predict(view, batch_size=500, verbose=0) for view in views] for net in nets]
+    answers = [[predict(net, view) for view in views] for net in nets]
     return np.asarray(np.mean(answers, axis=0), np.float32)
 
 
