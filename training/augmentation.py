@@ -208,6 +208,16 @@ class Photographs:
         return np.asarray(images, np.uint8)
 
 
+class Unchanged:
+    """Images as they are, or as they were drawn already."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def __call__(self, rows: Rows, epoch: int, random: Generator) -> Images:
+        return self._images[rows]
+
+
 class Smaller:
     """Another augmentation's images at a smaller size: cheaper epochs, and objects at another scale (Howard's
     progressive resizing, DAWNBench 2018)."""

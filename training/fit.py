@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.architectures import ARCHITECTURES
-from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Smaller
+from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Smaller, Unchanged
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, Images, Labels, one_hot, training_split
 from training.experiments import Experiment
 from training.halves import rounded
@@ -24,6 +24,9 @@ from training.machine import Origin, here
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
 from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
+from training.teacher import Lessons, Teacher
+
+_VALIDATION_BATCH = 500
 
 Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batches in all, running means)
 
@@ -79,7 +82,7 @@ def _loss(experiment: Experiment) -> tuple[Any, list[Any]]:
             keras.metrics.MeanMetricWrapper(accuracy, name="accuracy"),
             LastLosses(_training_images(experiment)),
         ]
-    if experiment.label_smoothing:
+    if experiment.label_smoothing or experiment.teacher is not None:
         return keras.losses.CategoricalCrossentropy(**smoothing), ["accuracy"]
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
 
@@ -134,26 +137,36 @@ def fit(
     arrays: Arrays,
     checkpoint: Path,
     *,
+    teacher: Teacher | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     after_epoch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Train to the last epoch, from scratch or from `checkpoint`. Raises CheckpointError.
 
+    `teacher` is the experiment's, if it has one (ValueError if it is not given then); what it says is kept beside
+    the checkpoint.
+
     KeyboardInterrupt passes through; the checkpoint then holds every whole epoch before it.
     """
+    if (teacher is None) != (experiment.teacher is None):
+        raise ValueError(f"{experiment.name} is taught by {experiment.teacher}, not by {teacher}")
     run = Run(experiment, build(experiment))
     if resume and checkpoint.is_file():
         load_checkpoint(run, checkpoint)
     images, labels, validation_images, validation_labels = training_split(arrays, experiment.held_out)
     if not run.history and any(layer.name == WHITENING for layer in run.model.layers):
         whiten(run.model, images)
-    source: Images | Augmentation | None = None
+    source: Augmentation | None = None
     for epoch in range(len(run.history) + 1, experiment.epochs + 1):
         began = time.perf_counter()
         if source is None or epoch == _first_closing(experiment):
-            source = _augmentation(experiment, images, epoch) or images
-        row = _train_epoch(run, epoch, source, labels, progress)
+            source = _augmentation(experiment, images, epoch)
+        draw, targets = source, _targets(experiment, labels)
+        if teacher is not None:
+            draw, said = Lessons(experiment, teacher, source, len(labels), checkpoint.parent).of(epoch)
+            targets = _with_rows(experiment, said)
+        row = _train_epoch(run, epoch, draw, targets, progress)
         row |= _validate(run, validation_images, validation_labels)
         run.origin = here()
         run.history.append({"epoch": epoch, **row, "seconds": round(time.perf_counter() - began, 3)})
@@ -170,9 +183,9 @@ def _first_closing(experiment: Experiment) -> int:
     return experiment.epochs + 1 - round(experiment.closing * experiment.epochs)
 
 
-def _augmentation(experiment: Experiment, images: Images, epoch: int) -> Augmentation | None:
+def _augmentation(experiment: Experiment, images: Images, epoch: int) -> Augmentation:
     if experiment.augmentation is None:
-        return None
+        return Unchanged(images)
     options = dict(experiment.augmentation_options)
     if epoch >= _first_closing(experiment):
         options |= experiment.closing_options
@@ -180,11 +193,10 @@ def _augmentation(experiment: Experiment, images: Images, epoch: int) -> Augment
 
 
 def _train_epoch(
-    run: Run, epoch: int, images: Images | Augmentation, labels: Labels, progress: Progress | None
+    run: Run, epoch: int, draw: Augmentation, targets: NDArray[Any], progress: Progress | None
 ) -> dict[str, float]:
     experiment = run.experiment
     random = np.random.default_rng([experiment.seed, epoch])
-    targets = _targets(experiment, labels)
     callbacks: list[Any] = [_Report(progress)] if progress else []
     if experiment.averaging:
         done, steps = (_steps(experiment, epochs) for epochs in (epoch - 1, experiment.epochs))
@@ -192,30 +204,27 @@ def _train_epoch(
     order: Rows
     weights = None
     if experiment.easy is None:
-        order = random.permutation(len(labels))
+        order = random.permutation(len(targets))
     else:
-        losses = np.zeros(len(labels), np.float32) if run.losses is None else run.losses[: len(labels)]
+        losses = np.zeros(len(targets), np.float32) if run.losses is None else run.losses[: len(targets)]
         order, weights = select(losses, _easy(experiment, epoch), random)
-    data: dict[str, Any]
-    if isinstance(images, np.ndarray):
-        data = {"x": images[order], "y": targets[order], "batch_size": experiment.batch_size}
-    else:
-        side = _side(experiment, epoch)
-        draw = images if side is None else Smaller(images, side)
-        data = {
-            "x": Batches(draw, targets, order, experiment.batch_size, experiment.seed, epoch, weights=weights)
-        }
-    history, rate = _fit_once(run, _side(experiment, epoch), {**data, "callbacks": callbacks})
+    side = _side(experiment, epoch)
+    if side is not None:
+        draw = Smaller(draw, side)
+    data = Batches(draw, targets, order, experiment.batch_size, experiment.seed, epoch, weights=weights)
+    history, rate = _fit_once(run, side, data, callbacks)
     return {**{key: float(values[-1]) for key, values in history.items()}, "learning_rate": rate}
 
 
-def _fit_once(run: Run, side: int | None, data: dict[str, Any]) -> tuple[dict[str, list[float]], float]:
+def _fit_once(
+    run: Run, side: int | None, data: Batches, callbacks: list[Any]
+) -> tuple[dict[str, list[float]], float]:
     """One epoch of Keras's `fit`, by the net for smaller images where they are: its history and learning rate."""
     model = run.model
     if side is not None:
         model = run.smaller = run.smaller or build(run.experiment, side)
         _copy_state(run.model, model)
-    result = model.fit(**data, shuffle=False, verbose=0)
+    result = model.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
     for group in model.metrics:
         for metric in getattr(group, "metrics", ()):
             if isinstance(metric, LastLosses):
@@ -240,16 +249,23 @@ def _targets(experiment: Experiment, labels: Labels) -> NDArray[Any]:
     """Labels [N], or rows of probabilities [N,classes] where the loss smooths them; with the images' numbers where
     their losses are remembered."""
     classes = len(DATASETS[experiment.dataset].classes)
-    if experiment.easy is not None:
-        return with_rows(one_hot(labels, classes))
-    return one_hot(labels, classes) if experiment.label_smoothing else labels
+    if experiment.easy is not None or experiment.label_smoothing or experiment.teacher is not None:
+        return _with_rows(experiment, one_hot(labels, classes))
+    return labels
+
+
+def _with_rows(experiment: Experiment, targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of probabilities [N,classes] as the experiment's loss reads them."""
+    return targets if experiment.easy is None else with_rows(targets)
 
 
 def _validate(run: Run, images: Images, labels: Labels) -> dict[str, float]:
     targets = _targets(run.experiment, labels)
     if run.experiment.easy is not None:
         targets[:, -1] = _training_images(run.experiment)  # not one of the training images
-    values = run.model.evaluate(images, targets, batch_size=500, verbose=0, return_dict=True)
+    # Not the arrays themselves: see training.predict on what they leave behind.
+    data = Batches(Unchanged(images), targets, np.arange(len(images)), _VALIDATION_BATCH, 0, 0)
+    values = run.model.evaluate(data, verbose=0, return_dict=True)
     return {f"val_{key}": float(value) for key, value in values.items() if key != "last_losses"}
 
 

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training import towers
+from training import teacher, towers
 from training.datasets import DATASETS
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
@@ -59,7 +59,7 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
             f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
         )
         return _INTERRUPTED
-    except CheckpointError as error:
+    except (CheckpointError, teacher.TeacherMissingError) as error:
         console.print(f"[red]✗[/] {error}", highlight=False)
         return 1
     if arguments.no_export or experiment != EXPERIMENTS[name]:
@@ -156,6 +156,7 @@ def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: C
             experiment,
             arrays,
             path,
+            teacher=teacher.find(experiment, arguments.artifacts),
             resume=arguments.resume,
             progress=batch if sys.stdout.isatty() else None,
             after_epoch=epoch,

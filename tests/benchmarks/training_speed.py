@@ -40,7 +40,10 @@ def main() -> None:
 def measure(name: str, images: int, precision: str | None) -> dict[str, float]:
     """Images a second of the last of two epochs over `images` training images; times in seconds."""
     # Epochs of all images at their own size: the cheaper ones of some flagships are no measure of speed.
-    experiment = replace(EXPERIMENTS[name], epochs=EPOCHS, held_out=None, smaller=None, easy=None)
+    # A teacher is asked once, before them.
+    experiment = replace(
+        EXPERIMENTS[name], epochs=EPOCHS, held_out=None, smaller=None, easy=None, teacher=None
+    )
     if precision:
         experiment = replace(experiment, precision=precision)
     arrays = load(DATASETS[experiment.dataset])

@@ -49,7 +49,7 @@ def test_smaller_images_and_easy_ones_that_sit_out_resume_as_they_went(
 ) -> None:
     """Stopped between the epochs of small images and those of whole ones."""
     cheap = replace(
-        EXPERIMENTS["cifar10-fast"],
+        EXPERIMENTS["cifar10-plain"],
         options={"filters": (8, 8, 8)},
         epochs=2,
         easy=(0.7, 1.0),
@@ -100,7 +100,7 @@ def test_the_closing_epochs_have_options_of_their_own(few_arrays: dict[str, Arra
         closing=0.2,
         closing_options={"shift": 1.0},
     )
-    hands = [fit._augmentation(experiment, images, epoch)._hands for epoch in (1, 8, 9, 10)]  # type: ignore[union-attr]
+    hands = [fit._augmentation(experiment, images, epoch)._hands for epoch in (1, 8, 9, 10)]  # type: ignore[attr-defined]
     assert [(one.shift, one.shear) for one in hands] == [(3.0, 0.1), (3.0, 0.1), (1.0, 0.1), (1.0, 0.1)]
 
 

@@ -1,0 +1,130 @@
+"""Shipped nets as teachers, and a net that learns from one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from tests.service.shipped import latest, linked, test_set
+from training import fit, teacher
+from training.augmentation import Photographs
+from training.datasets import Arrays, Images
+from training.experiments import EXPERIMENTS
+from training.teacher import Lessons, Teacher
+
+STUDENT = replace(
+    EXPERIMENTS["cifar10-fast"],
+    name="student",
+    options={"filters": (8, 8, 8)},
+    epochs=3,
+    batch_size=64,
+    held_out=100,
+    teacher="someone",
+    views=2,
+    softness=2.0,
+)
+IMAGES = 60
+
+
+class Counting:
+    """Says of every image that it is of one class, most surely of the brightest; counts how often it was asked."""
+
+    def __init__(self, index: int = 3) -> None:
+        self.index, self.asked = index, 0
+
+    def __call__(self, images: Images) -> np.ndarray:
+        self.asked += 1
+        logits = np.zeros((len(images), 10), np.float32)
+        logits[:, self.index] = 4 + images.mean((1, 2, 3)) / 255
+        return logits
+
+
+def few(arrays: dict[str, Arrays]) -> Arrays:
+    whole = arrays["cifar10"]
+    return replace(whole, train_images=whole.train_images[:300], train_labels=whole.train_labels[:300])
+
+
+def lessons(ask: teacher.Ask, kept: Path, name: str = "someone 1") -> Lessons:
+    draw = Photographs(test_set("cifar10")[0][:IMAGES], shift=2, cutout=4)
+    return Lessons(STUDENT, Teacher(name, ask), draw, IMAGES, kept)
+
+
+@pytest.mark.parametrize("name", ["cifar10-strided", "cifar10-pair"])
+def test_a_published_net_says_as_a_teacher_what_it_answers_when_served(name: str) -> None:
+    images = test_set("cifar10")[0][:IMAGES]
+    said = teacher.ask(latest(name))(images)
+    served = np.load(latest(name) / "test_probabilities.npy")[:IMAGES]
+    assert said.shape == (IMAGES, 10)
+    assert (said.argmax(1) == served.argmax(1)).mean() > 0.95  # it answers in bfloat16
+    if name == "cifar10-strided":
+        assert np.abs(softmax(said, axis=1) - served).mean() < 0.01
+
+
+def test_views_come_again_in_turn_and_the_teacher_is_asked_once_about_each(tmp_path: Path) -> None:
+    ask = Counting()
+    first, second, again = (lessons(ask, tmp_path).of(epoch) for epoch in (1, 2, 3))
+    assert ask.asked == 2
+    rows, random = np.arange(IMAGES), np.random.default_rng(0)
+    seen = [drawn(rows, 1, random) for drawn, _ in (first, second, again)]
+    assert np.array_equal(seen[0], seen[2])
+    assert not np.array_equal(seen[0], seen[1])
+    assert np.array_equal(first[1], again[1])
+    expected = softmax(Counting()(seen[1]) / STUDENT.softness, axis=1)
+    assert second[1] == pytest.approx(expected, abs=1e-3)  # kept in half precision
+
+
+def test_what_another_teacher_said_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    lessons(Counting(), tmp_path).of(1)
+    other = Counting(5)
+    _, targets = lessons(other, tmp_path, "someone 2").of(1)
+    assert other.asked == 1
+    assert (targets.argmax(1) == 5).all()
+
+
+def test_a_student_learns_what_its_teacher_says_and_not_the_labels(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    arrays = few(few_arrays)
+    run = fit.fit(STUDENT, arrays, tmp_path / "run.npz", teacher=Teacher("someone 1", Counting()))
+    answers = run.model.predict_on_batch(arrays.train_images[:50])
+    assert (answers.argmax(1) == 3).all()
+    assert run.history[-1]["val_accuracy"] < 0.3  # of the true labels
+
+
+def test_a_stopped_student_goes_on_as_if_it_had_not_been(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    arrays, ask = few(few_arrays), Counting()
+    straight = fit.fit(STUDENT, arrays, tmp_path / "straight" / "run.npz", teacher=Teacher("someone 1", ask))
+
+    def stop(run: fit.Run) -> None:
+        if len(run.history) == 2:
+            raise KeyboardInterrupt
+
+    path, asked = tmp_path / "stopped" / "run.npz", ask.asked
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(STUDENT, arrays, path, teacher=Teacher("someone 1", ask), after_epoch=stop)
+    resumed = fit.fit(STUDENT, arrays, path, teacher=Teacher("someone 1", ask), resume=True)
+    assert ask.asked == asked + 2  # not again for the third epoch
+    for row, other in zip(resumed.history, straight.history, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_a_teacher_that_is_not_published_is_named_with_the_way_to_it(tmp_path: Path) -> None:
+    with pytest.raises(teacher.TeacherMissingError, match="training train cifar10-pair"):
+        teacher.find(EXPERIMENTS["cifar10-fast"], tmp_path)
+
+
+def test_the_latest_version_teaches(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, "cifar10-strided")
+    found = teacher.find(replace(STUDENT, teacher="cifar10-strided"), artifacts)
+    assert found is not None
+    assert found.name == f"cifar10-strided {latest('cifar10-strided').name}"
+    assert teacher.find(EXPERIMENTS["cifar10-strided"], artifacts) is None
+
+
+def test_whoever_is_taught_needs_a_teacher(few_arrays: dict[str, Arrays], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="taught by someone"):
+        fit.fit(STUDENT, few(few_arrays), tmp_path / "run.npz")
