@@ -148,7 +148,7 @@ def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: C
         def epoch(run: Run) -> None:
             epochs_kept_now[0] = len(run.history)
             progress.update(bar, completed=len(run.history))
-            console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False)
+            console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False, soft_wrap=True)
 
         path = checkpoint_path(arguments.checkpoints, experiment)
         epochs_kept_now = [epochs_kept(path)]
