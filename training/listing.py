@@ -6,8 +6,9 @@ from statistics import mean, stdev
 from rich.console import Console
 from rich.table import Table
 
-from service.manifest import MANIFEST, Manifest, served_bytes
+from service.manifest import Manifest, served_bytes
 from training.experiments import EXPERIMENTS
+from training.published import latest_manifest
 
 
 def show(artifacts: Path, checkpoints: Path) -> int:
@@ -66,12 +67,3 @@ def spread(manifest: Manifest) -> str:
         f"{manifest.name} over {len(seeds)} seeds: {mean(accuracies):.3%} ± {stdev(accuracies):.3%} ({each}; "
         f"served: {manifest.provenance.seed})"
     )
-
-
-def latest_manifest(artifacts: Path, name: str) -> Manifest | None:
-    """The manifest of the highest version below artifacts/models/<name>, or None."""
-    paths = (artifacts / "models" / name).glob(f"*/{MANIFEST}")
-    versions = sorted(
-        (path for path in paths if path.parent.name.isdigit()), key=lambda p: int(p.parent.name)
-    )
-    return Manifest.model_validate_json(versions[-1].read_text()) if versions else None

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from service.manifest import HISTORY, WEIGHT_STATISTICS, Manifest
 from training.datasets import DataError
-from training.listing import latest_manifest
+from training.published import latest_manifest
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("training", "weights", "confusion-matrix", "calibration")

@@ -16,21 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from service.manifest import KERAS_MODEL, MANIFEST, TOWER_KERAS
+from service.manifest import KERAS_MODEL, TOWER_KERAS
 from training.augmentation import Augmentation, Unchanged
 from training.datasets import Images
 from training.experiments import Experiment
 from training.predict import predict
+from training.published import needed_folder
 
 Floats = NDArray[np.float32]
 Ask = Callable[[Images], NDArray[np.floating]]  # uint8 [N,H,W,C] → logits [N,classes]
 
 _PRECISION = "mixed_bfloat16"  # twice as fast where processors have it; logits are kept in 16 bits anyhow
 _INEXACT = ("Conv2D", "BatchNormalization", "Activation", "MaxPooling2D", "Add")  # layers computed in it
-
-
-class TeacherMissingError(Exception):
-    """The net to learn from is not published; the message says how to get it."""
 
 
 class Teacher(NamedTuple):
@@ -42,18 +39,10 @@ class Teacher(NamedTuple):
 
 
 def find(experiment: Experiment, artifacts: Path) -> Teacher | None:
-    """The latest version of an experiment's teacher; None if it has none. Raises TeacherMissingError."""
+    """The latest version of an experiment's teacher; None if it has none. Raises NotPublishedError."""
     if experiment.teacher is None:
         return None
-    versions = [
-        path.parent for path in (artifacts / "models" / experiment.teacher).glob(f"[0-9]*/{MANIFEST}")
-    ]
-    if not versions:
-        raise TeacherMissingError(
-            f"{experiment.name} learns from {experiment.teacher}: "
-            f"`python -m training train {experiment.teacher}` first"
-        )
-    folder = max(versions, key=lambda path: int(path.name))
+    folder = needed_folder(artifacts, experiment.teacher, experiment.name)
     return Teacher(f"{experiment.teacher} {folder.name}", ask(folder))
 
 

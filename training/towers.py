@@ -17,26 +17,14 @@ from training.experiments import Experiment
 from training.graphs import serving_model
 from training.halves import pack
 from training.naming import tower
+from training.published import needed_folder
 
 AVERAGE = "average"
 
 
-class MemberMissingError(Exception):
-    """A net that the towers are made of is not published; the message says how to get it."""
-
-
 def member_folders(experiment: Experiment, artifacts: Path) -> list[Path]:
-    """The latest version folder of every member. Raises MemberMissingError."""
-    folders = []
-    for name in experiment.members:
-        versions = [path.parent for path in (artifacts / "models" / name).glob(f"[0-9]*/{MANIFEST}")]
-        if not versions:
-            raise MemberMissingError(
-                f"{experiment.name} is made of {', '.join(experiment.members)}: "
-                f"`python -m training train {name}` first"
-            )
-        folders.append(max(versions, key=lambda path: int(path.name)))
-    return folders
+    """The latest version folder of every member. Raises NotPublishedError."""
+    return [needed_folder(artifacts, name, experiment.name) for name in experiment.members]
 
 
 def net(folders: list[Path]) -> keras.Model:

@@ -25,6 +25,7 @@ from training.export import publish
 from training.fit import CheckpointError, Run, build, epochs_kept, fit, load_checkpoint
 from training.parity import ParityError
 from training.preprocess import load
+from training.published import NotPublishedError
 from training.test_set import publish_test_set
 
 EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all
@@ -59,7 +60,7 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
             f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
         )
         return _INTERRUPTED
-    except (CheckpointError, teacher.TeacherMissingError) as error:
+    except (CheckpointError, NotPublishedError) as error:
         console.print(f"[red]✗[/] {error}", highlight=False)
         return 1
     if arguments.no_export or experiment != EXPERIMENTS[name]:
@@ -178,7 +179,7 @@ def _publish_towers(
     """A net of published ones: there is nothing to train."""
     try:
         folders = towers.member_folders(experiment, arguments.artifacts)
-    except towers.MemberMissingError as error:
+    except NotPublishedError as error:
         console.print(f"[red]✗[/] {error}", highlight=False)
         return False
     run = Run(experiment, towers.net(folders), towers.history(folders), members=folders)

@@ -10,7 +10,7 @@ import pytest
 from service.manifest import DATASET, DatasetManifest, Manifest, VotesFile, sha256_of
 from tests.training.test_architectures import STUDY
 from training.evaluate import wilson_interval
-from training.listing import latest_manifest
+from training.published import latest_manifest
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 

@@ -12,6 +12,7 @@ from training import fit, teacher
 from training.augmentation import Photographs
 from training.datasets import Arrays, Images
 from training.experiments import EXPERIMENTS
+from training.published import NotPublishedError
 from training.teacher import Lessons, Teacher
 
 STUDENT = replace(
@@ -113,7 +114,7 @@ def test_a_stopped_student_goes_on_as_if_it_had_not_been(
 
 
 def test_a_teacher_that_is_not_published_is_named_with_the_way_to_it(tmp_path: Path) -> None:
-    with pytest.raises(teacher.TeacherMissingError, match="training train cifar10-pair"):
+    with pytest.raises(NotPublishedError, match="training train cifar10-pair"):
         teacher.find(EXPERIMENTS["cifar10-fast"], tmp_path)
 
 

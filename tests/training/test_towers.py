@@ -15,6 +15,7 @@ from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
 from training.fit import Run
 from training.halves import pack
+from training.published import NotPublishedError
 
 MEMBERS = ("cifar10-mnist-like", "cifar10-strided")
 PAIR = replace(EXPERIMENTS["cifar10-pair"], name="pair", members=MEMBERS, held_out=200)
@@ -98,5 +99,5 @@ def test_the_history_is_one_training_after_the_other() -> None:
 
 def test_without_a_member_it_says_how_to_get_it(tmp_path: Path) -> None:
     artifacts = linked(tmp_path, MEMBERS[0])
-    with pytest.raises(towers.MemberMissingError, match="python -m training train cifar10-strided"):
+    with pytest.raises(NotPublishedError, match="python -m training train cifar10-strided"):
         towers.member_folders(PAIR, artifacts)
