@@ -27,6 +27,7 @@ from training.selection import LastLosses, images_in_an_epoch, of_targets, selec
 from training.teacher import Lessons, Teacher
 
 _VALIDATION_BATCH = 500
+_LAZY_BACKEND = "tensorflow"  # it builds metrics in the first step, from the data of that step
 
 Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batches in all, running means)
 
@@ -70,7 +71,21 @@ def build(experiment: Experiment, side: int | None = None) -> keras.Model:
         keras.config.set_dtype_policy(usual)
     loss, metrics = _loss(experiment)
     model.compile(optimizer=_optimiser(experiment), loss=loss, metrics=metrics)
+    if keras.backend.backend() != _LAZY_BACKEND:
+        _show_shapes(model, experiment)
     return model
+
+
+def _show_shapes(model: keras.Model, experiment: Experiment) -> None:
+    """Let Keras build optimiser, loss and metrics now, from a black image.
+
+    With JAX, `fit` would do it in a net's first epoch from that epoch's first batches, and then let their threads
+    begin again without putting aside what they had made: some batches would come twice and others never.
+    """
+    model.optimizer.build(model.trainable_variables)
+    image = np.zeros((1, *model.input_shape[1:]), np.uint8)
+    model.test_on_batch(image, _targets(experiment, np.zeros(1, np.uint8)))
+    model.reset_metrics()
 
 
 def _loss(experiment: Experiment) -> tuple[Any, list[Any]]:
