@@ -30,12 +30,13 @@ from service.manifest import (
 from training import calibration, evaluate, towers
 from training.calibration import Calibration
 from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
-from training.fit import Run, for_export
+from training.fit import for_export
 from training.graphs import serving_model, write_graphs
 from training.halves import pack
 from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.predict import predict
+from training.runs import Run
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits, six_views
 

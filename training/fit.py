@@ -4,10 +4,9 @@ Order and augmentation of an epoch are drawn from (seed, epoch) alone and dropou
 kept, so a run that was stopped and resumed gives the same curve as one that was not.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from training.augmentation import AUGMENTATIONS, Augmentation, Batches, Rows, Sm
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, Images, Labels, one_hot, training_split
 from training.experiments import Experiment
 from training.halves import rounded
-from training.machine import Origin, here
+from training.machine import here
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
+from training.runs import Run, copy_state, load_checkpoint, save_checkpoint
 from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
 from training.teacher import Lessons, Teacher
 
@@ -30,31 +30,6 @@ _VALIDATION_BATCH = 500
 _LAZY_BACKEND = "tensorflow"  # it builds metrics in the first step, from the data of that step
 
 Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batches in all, running means)
-
-
-class CheckpointError(Exception):
-    """A checkpoint is in the way, or is not this experiment's; the message says what to do."""
-
-
-@dataclass
-class Run:
-    """A net in training and all that is needed to go on with it."""
-
-    experiment: Experiment
-    model: keras.Model
-    history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
-    kept: dict[int, list[NDArray[Any]]] = field(default_factory=dict)  # weights at the reading epochs
-    losses: NDArray[np.float32] | None = (
-        None  # [N], the training images' last ones, where the experiment selects
-    )
-    smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
-    members: list[Path] = field(default_factory=list)  # the published nets that it is made of, if it is
-    origin: Origin | None = None  # where the last epoch was trained, if it is known
-
-    @property
-    def seconds(self) -> float:
-        """Wall-clock time of the epochs so far, without pauses between them."""
-        return sum(row["seconds"] for row in self.history)
 
 
 def build(experiment: Experiment, side: int | None = None) -> keras.Model:
@@ -238,26 +213,16 @@ def _fit_once(
     model = run.model
     if side is not None:
         model = run.smaller = run.smaller or build(run.experiment, side)
-        _copy_state(run.model, model)
+        copy_state(run.model, model)
     result = model.fit(data, callbacks=callbacks, shuffle=False, verbose=0)
     for group in model.metrics:
         for metric in getattr(group, "metrics", ()):
             if isinstance(metric, LastLosses):
                 run.losses = metric.added_to(run.losses)
     if side is not None:
-        _copy_state(model, run.model)
+        copy_state(model, run.model)
     history = {key: values for key, values in result.history.items() if key != "last_losses"}
     return history, float(model.optimizer.learning_rate)
-
-
-def _copy_state(source: keras.Model, target: keras.Model) -> None:
-    """Weights and the optimiser's variables of one net into another of the same layers."""
-    for model in (source, target):
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-    pairs = zip(_state(source), _state(target), strict=True)
-    for variable, twin in pairs:
-        twin.assign(variable)
 
 
 def _targets(experiment: Experiment, labels: Labels) -> NDArray[Any]:
@@ -293,53 +258,3 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._progress(batch + 1, self.params["steps"], logs or {})
-
-
-def _state(model: keras.Model) -> list[Any]:
-    """All that changes in training: weights, dropout's random state, the optimiser's own variables."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def save_checkpoint(run: Run, path: Path) -> None:
-    """Write the run as one file, whole or not at all."""
-    if not run.model.optimizer.built:
-        run.model.optimizer.build(run.model.trainable_variables)
-    arrays = {f"state_{k}": v.numpy() for k, v in enumerate(_state(run.model))}
-    if run.losses is not None:
-        arrays["losses"] = run.losses
-    for epoch, weights in run.kept.items():
-        arrays |= {f"kept_{epoch}_{k}": weight for k, weight in enumerate(weights)}
-    about = json.dumps({"experiment": run.experiment.record(), "history": run.history, "origin": run.origin})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, about=np.array(about), **arrays)
-    partial.replace(path)
-
-
-def load_checkpoint(run: Run, path: Path) -> None:
-    """Put a checkpoint's state into a freshly built run. Raises CheckpointError if it is another experiment's."""
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"]))
-        # A field that came later has its default in what was recorded before.
-        recorded = (
-            Experiment(name="", description="", dataset="", architecture="").record() | about["experiment"]
-        )
-        if json.dumps(recorded, sort_keys=True) != json.dumps(run.experiment.record(), sort_keys=True):
-            raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
-        run.history = about["history"]
-        run.origin = Origin(*about["origin"]) if about.get("origin") else None
-        run.model.optimizer.build(run.model.trainable_variables)
-        for k, variable in enumerate(_state(run.model)):
-            variable.assign(file[f"state_{k}"])
-        run.losses = file["losses"] if "losses" in file.files else None
-        count = len(run.model.get_weights())
-        for epoch in {int(name.split("_")[1]) for name in file.files if name.startswith("kept_")}:
-            run.kept[epoch] = [file[f"kept_{epoch}_{k}"] for k in range(count)]
-
-
-def epochs_kept(path: Path) -> int:
-    """How many whole epochs a checkpoint holds; 0 if there is none."""
-    if not path.is_file():
-        return 0
-    with np.load(path, allow_pickle=False) as file:
-        return len(json.loads(str(file["about"]))["history"])

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 Weights = list[NDArray[Any]]
 
 _WEIGHTS = "model.weights.h5"  # Keras's name for the member of a .keras file that has them
-OUTPUT_FIRST = (
-    3,
-    2,
-    0,
-    1,
-)  # axes of a convolution's kernel in graphs, [output,input,height,width], as Keras has them
+OUTPUT_FIRST = (3, 2, 0, 1)
+"""Axes of a convolution's kernel in graphs, [output,input,height,width], as Keras numbers them."""
+
 _LEAST_BYTES = 1024  # of an array that graphs need not repeat
 _ALIGNMENT = 64  # bytes; engines may map the file and compute where the numbers lie
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name and extra field (PKWARE's APPNOTE, 4.3.7)

@@ -22,10 +22,11 @@ from training import teacher, towers
 from training.datasets import DATASETS
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
-from training.fit import CheckpointError, Run, build, epochs_kept, fit, load_checkpoint
+from training.fit import build, fit
 from training.parity import ParityError
 from training.preprocess import load
 from training.published import NotPublishedError
+from training.runs import CheckpointError, Run, epochs_kept, load_checkpoint
 from training.test_set import publish_test_set
 
 EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all

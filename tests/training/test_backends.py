@@ -13,6 +13,7 @@ from service.settings import ROOT
 from training import fit
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
+from training.runs import Run, load_checkpoint
 
 SHORT = replace(EXPERIMENTS["mnist-8-filters"], epochs=1, batch_size=50, held_out=100)
 TRAIN = """
@@ -46,8 +47,8 @@ def test_a_run_on_jax_is_read_here_and_answers_the_same(
     work, checkpoint = tmp_path / "work", tmp_path / "run.npz"
     work.write_bytes(pickle.dumps((SHORT, arrays)))
     backend, loss = on_jax(TRAIN, work, checkpoint).split()[-2:]
-    run = fit.Run(SHORT, fit.build(SHORT))
-    fit.load_checkpoint(run, checkpoint)
+    run = Run(SHORT, fit.build(SHORT))
+    load_checkpoint(run, checkpoint)
     assert run.origin is not None
     assert (backend, run.origin.backend) == ("jax", "jax")
     again = fit._validate(run, arrays.train_images[-100:], arrays.train_labels[-100:])

@@ -18,8 +18,9 @@ from service.manifest import (
 from training import datasets, export, parity
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
-from training.fit import Run, fit
+from training.fit import fit
 from training.parity import ParityError, run_graph
+from training.runs import Run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name

@@ -8,6 +8,7 @@ import pytest
 from training import fit
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
+from training.runs import CheckpointError, Run, epochs_kept
 
 SHORT = replace(EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64)
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -19,12 +20,12 @@ class _StopAfter:
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
 
-    def __call__(self, run: fit.Run) -> None:
+    def __call__(self, run: Run) -> None:
         if len(run.history) == self._epochs:
             raise KeyboardInterrupt
 
 
-def curve(run: fit.Run) -> np.ndarray:
+def curve(run: Run) -> np.ndarray:
     return np.array([[row[figure] for figure in FIGURES] for row in run.history])
 
 
@@ -36,7 +37,7 @@ def test_interrupted_run_resumes_with_the_same_curve_and_weights(
     checkpoint = tmp_path / "stopped.npz"
     with pytest.raises(KeyboardInterrupt):
         fit.fit(SHORT, arrays, checkpoint, after_epoch=_StopAfter(2))
-    assert fit.epochs_kept(checkpoint) == 2
+    assert epochs_kept(checkpoint) == 2
     resumed = fit.fit(SHORT, arrays, checkpoint, resume=True)
     assert curve(resumed) == pytest.approx(curve(straight), rel=1e-4)
     for one, other in zip(resumed.model.get_weights(), straight.model.get_weights(), strict=True):
@@ -76,7 +77,7 @@ def test_checkpoint_of_other_settings_is_refused_with_the_way_out(
     checkpoint = tmp_path / "run.npz"
     with pytest.raises(KeyboardInterrupt):
         fit.fit(SHORT, few_arrays["mnist"], checkpoint, after_epoch=_StopAfter(1))
-    with pytest.raises(fit.CheckpointError, match="--restart"):
+    with pytest.raises(CheckpointError, match="--restart"):
         fit.fit(replace(SHORT, learning_rate=0.5), few_arrays["mnist"], checkpoint, resume=True)
 
 
@@ -105,7 +106,7 @@ def test_the_closing_epochs_have_options_of_their_own(few_arrays: dict[str, Arra
 
 
 def test_no_checkpoint_holds_no_epochs(tmp_path: Path) -> None:
-    assert fit.epochs_kept(tmp_path / "none.npz") == 0
+    assert epochs_kept(tmp_path / "none.npz") == 0
 
 
 def test_every_experiment_can_be_written_as_json() -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS, Experiment
-from training.fit import Run, build, fit, for_export, load_checkpoint, save_checkpoint
+from training.fit import build, fit, for_export
 from training.halves import rounded
 from training.nets_cifar import WHITENING, whiten
+from training.runs import Run, load_checkpoint, save_checkpoint
 
 FLAGSHIPS = ("mnist-compact", "cifar10-plain")
 

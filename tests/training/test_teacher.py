@@ -13,6 +13,7 @@ from training.augmentation import Photographs
 from training.datasets import Arrays, Images
 from training.experiments import EXPERIMENTS
 from training.published import NotPublishedError
+from training.runs import Run
 from training.teacher import Lessons, Teacher
 
 STUDENT = replace(
@@ -100,7 +101,7 @@ def test_a_stopped_student_goes_on_as_if_it_had_not_been(
     arrays, ask = few(few_arrays), Counting()
     straight = fit.fit(STUDENT, arrays, tmp_path / "straight" / "run.npz", teacher=Teacher("someone 1", ask))
 
-    def stop(run: fit.Run) -> None:
+    def stop(run: Run) -> None:
         if len(run.history) == 2:
             raise KeyboardInterrupt
 

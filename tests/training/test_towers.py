@@ -13,9 +13,9 @@ from training import export, towers
 from training.calibration import Calibration
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
-from training.fit import Run
 from training.halves import pack
 from training.published import NotPublishedError
+from training.runs import Run
 
 MEMBERS = ("cifar10-mnist-like", "cifar10-strided")
 PAIR = replace(EXPERIMENTS["cifar10-pair"], name="pair", members=MEMBERS, held_out=200)
