@@ -10,6 +10,7 @@ import uvicorn
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from service import workers
 from service.protocol import http_protocol
 from service.settings import Settings
 
@@ -23,18 +24,22 @@ def main() -> None:
     gc.disable()  # a start makes little garbage and much to look through; the application's lifespan enables it
     # Every worker reads its settings from the environment.
     os.environ["CONVSCOPE_WORKERS"] = str(arguments.workers)
-    uvicorn.run(
-        "service.main:app",
-        host=arguments.host,
-        port=arguments.port,
-        workers=arguments.workers,
-        http=http_protocol(),
-        proxy_headers=False,  # no answer depends on a client's address or on how it got here
-        access_log=False,  # the service writes its own when it is asked to
-        log_config=_logging(settings.log_level.upper()),
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(settings.drain)),
-    )
+    options: dict[str, Any] = {
+        "app": "service.main:app",
+        "host": arguments.host,
+        "port": arguments.port,
+        "workers": arguments.workers,
+        "http": http_protocol(),
+        "proxy_headers": False,  # no answer depends on a client's address or on how it got here
+        "access_log": False,  # the service writes its own when it is asked to
+        "log_config": _logging(settings.log_level.upper()),
+        "server_header": False,
+        "timeout_graceful_shutdown": max(1, round(settings.drain)),
+    }
+    if arguments.workers > 1 and sys.platform == "linux":
+        workers.run(uvicorn.Config(**options))
+    else:
+        uvicorn.run(**options)
 
 
 def _arguments(settings: Settings) -> argparse.Namespace:
