@@ -14,7 +14,7 @@ class OwnQueue(socket.socket):
 
     The kernel spreads connections over those that listen (SO_REUSEPORT). From one socket that all
     workers share, the first to wake up may take every connection that comes at once, and keeps them: the other
-    workers were seen idle in one load of three.
+    workers were seen idle in one load of four.
     """
 
     @classmethod
