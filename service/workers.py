@@ -39,11 +39,11 @@ def run(config: Config) -> None:
     # Without SO_REUSEPORT: with it, two services would share a port and nobody would be told.
     with config.bind_socket() as probe:
         family, address = probe.family, probe.getsockname()
-    let_clients_send()
+    _let_clients_send()
     Multiprocess(config, sockets=[OwnQueue.bound(family, address)]).run()
 
 
-def let_clients_send() -> None:
+def _let_clients_send() -> None:
     """Makes this process, and those it starts, wait until whoever runs on their core pauses.
 
     Clients on the same machine share the workers' cores. A worker that interrupts one as soon as it has sent its

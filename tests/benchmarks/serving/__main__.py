@@ -91,7 +91,12 @@ def _finish(
 
 def _plan(options: argparse.Namespace) -> Plan:
     plan = SHORT if options.short else FULL
-    given = {"rounds": options.rounds, "seconds": options.seconds, "soak_seconds": options.soak}
+    given = {
+        "rounds": options.rounds,
+        "overload_rounds": options.rounds,
+        "seconds": options.seconds,
+        "soak_seconds": options.soak,
+    }
     return replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -32,6 +32,7 @@ class Plan:
     """also the bare app at one client, which no goal asks for"""
     engine_seconds: float
     starts: int
+    overload_rounds: int
     overload_seconds: float
     overloaded: tuple[str, ...]
     """models"""
@@ -47,6 +48,7 @@ FULL = Plan(
     alone=True,
     engine_seconds=2.0,
     starts=5,
+    overload_rounds=5,
     overload_seconds=6.0,
     overloaded=(COLOUR, DIGITS),
     stage_seconds=0.5,
@@ -58,9 +60,10 @@ SHORT = Plan(
     seconds=1,
     warm=0,
     alone=False,
-    engine_seconds=0.4,
-    starts=2,
-    overload_seconds=1.5,
+    engine_seconds=0.2,
+    starts=1,
+    overload_rounds=1,
+    overload_seconds=1.0,
     overloaded=(COLOUR,),
     stage_seconds=0.15,
     stage_repeats=1,

@@ -41,12 +41,6 @@ class Capacity:
         """Milliseconds that the accepted may wait at the 99th percentile."""
         return BOUND * self.unloaded + 1000 * Settings().max_batch_wait
 
-    @property
-    def short_delay(self) -> float:
-        """Seconds. A caller waits for those before, and then for a run with as many: together no more than four
-        unloaded p99, which leaves one for the rest."""
-        return 2 * self.unloaded / 1000
-
 
 def measure(bench: Bench) -> Section:
     """Default settings, and a queue as short as the bound on waiting asks for. In every round the peak is measured
@@ -55,11 +49,13 @@ def measure(bench: Bench) -> Section:
     for model in bench.plan.overloaded:
         request = photo() if model == COLOUR else digit()
         with service(bench) as default:
-            delay = f"{_capacity(bench, default, model, request).short_delay:.4f}"
+            # A caller waits for those before, and then for a run with as many: together no more than four unloaded
+            # p99, which leaves one for the rest.
+            delay = f"{2 * _load(bench, default, request, 1).p99_ms / 1000:.4f}"
             section.lines.append(f"{model}: the short queue is CONVSCOPE_MAX_QUEUE_DELAY={delay}")
             with service(bench, CONVSCOPE_MAX_QUEUE_DELAY=delay) as short:
-                for at in range(bench.plan.rounds):
-                    bench.say(f"overload: {model}, round {at + 1} of {bench.plan.rounds}")
+                for at in range(bench.plan.overload_rounds):
+                    bench.say(f"overload: {model}, round {at + 1} of {bench.plan.overload_rounds}")
                     capacity = _capacity(bench, default, model, request)
                     section.lines.append(
                         f"{model}: peak {capacity.peak:,.0f}/s, unloaded p99 {capacity.unloaded:.2f} ms"
