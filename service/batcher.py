@@ -111,7 +111,7 @@ class Batcher(Generic[Results]):
             return None
         full = self._too_many(rows) or (self._too_long() if rows == 1 else None)
         if full is not None:
-            self.load.count(refused=True)
+            self.load.count(refused=True, now=asyncio.get_running_loop().time())
         return full
 
     def _too_many(self, rows: int) -> QueueFull | None:
@@ -166,14 +166,15 @@ class Batcher(Generic[Results]):
         refused = self.refusal(rows)
         if refused is not None:
             raise refused
-        self.load.count(refused=False)
+        self.load.count(refused=False, now=now)
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""
         try:
             while self._waiting:
-                # Some may have been let in since this task was to go on: they come right after it.
-                if self._coming and self._waiting.rows < self._limits.max_rows:
+                # Some may have been let in since this task was to go on: they come right after it. And while they are
+                # prepared, others are: under load a turn more is a larger run.
+                while self._coming and self._waiting.rows < self._limits.max_rows:  # noqa: ASYNC110 — turns
                     await asyncio.sleep(0)
                 await self._wait_for_company()
                 entries = self._gather()

@@ -58,8 +58,8 @@ class Gate:
         model = self._ways.model(scope, name)
         if model is None:
             return True
-        problem, rest = model.admit_coming(), model.rest  # the endpoint would find the same problem, later
-        if problem is None and not rest:
+        problem = model.admit_coming()  # the endpoint would find the same problem, later
+        if problem is None and not model.overloaded:
             return True
         last = _Entrant(route, scope, refuse)
         if problem is None:
@@ -67,10 +67,10 @@ class Gate:
             return True
         entrants = self._entrants.get(model)
         if not entrants:
-            self._refuse(last, problem, rest)
+            self._refuse(last, problem, model.rest)
             return False
         entrants.append(last)
-        self._refuse(entrants.popleft(), problem, rest)
+        self._refuse(entrants.popleft(), problem, model.rest)
         return True
 
     def _let_in(self, model: Model) -> deque[_Entrant]:

@@ -1,8 +1,15 @@
 """What a batcher learns of its load: how long rows take, and whether its callers wait for their answers."""
 
+from math import inf
+
 OVERLOADED = 1 / 3
 """Share of the callers that are refused above which the load is taken for one that does not wait for answers: many
 clients that do wait are better served by a long queue, and a flood by a short one."""
+
+LASTING = 0.5
+"""Seconds for which so many must have been refused. Of clients who wait for their answers a full queue may refuse a
+few, and whoever of those asks again at once is refused a hundred times before the next run: that passes. A flood
+is forgotten when nobody has come for so long."""
 
 WORTH_REFUSING = 0.0005
 """Seconds of a row below which refusing a caller is hardly less work than answering."""
@@ -24,6 +31,11 @@ class Load:
     def __init__(self) -> None:
         self._refused = 0.0
         """share of the latest callers"""
+        self._counted = -inf
+        """when the latest came, on the clock of those who count"""
+        self._since = inf
+        """when too many were refused"""
+        self._lasts = False
         self._rows = 0.0
         self._seconds = 0.0
 
@@ -38,20 +50,34 @@ class Load:
         """What so many rows take, by the latest runs; 0 before the first."""
         return rows * self._seconds / self._rows if self._rows else 0.0
 
-    def count(self, *, refused: bool) -> None:
+    def count(self, *, refused: bool, now: float) -> None:
         """One caller more."""
+        if now - self._counted > LASTING:
+            self._refused = 0.0
+        self._counted = now
         self._refused += (refused - self._refused) / _LATELY
+        if self._refused <= OVERLOADED:
+            self._since, self._lasts = inf, False
+        elif self._since == inf:
+            self._since = now
+        else:
+            self._lasts = now - self._since >= LASTING
 
     @property
     def overloaded(self) -> bool:
-        """Whether many are refused, and refusing them is much less work than their rows would be."""
-        return self._refused > OVERLOADED and self.seconds(1) >= WORTH_REFUSING
+        """Whether many have been refused for a while, and refusing them is much less work than their rows would be."""
+        return self._lasts and self._worth_refusing
 
     @property
     def rest(self) -> float:
-        """Seconds for which a client who was refused need not be heard again: as long as a small run takes while
-        overloaded, since they would be refused again; else 0. Who asks again at once takes the time of answers."""
-        return min(self.seconds(SMALL_RUN), LONGEST_REST) if self.overloaded else 0.0
+        """Seconds for which a client who was refused need not be heard again: as long as a small run takes, since
+        they would be refused again; 0 for rows that take hardly longer. Who asks again at once takes the time of
+        answers."""
+        return min(self.seconds(SMALL_RUN), LONGEST_REST) if self._worth_refusing else 0.0
+
+    @property
+    def _worth_refusing(self) -> bool:
+        return self.seconds(1) >= WORTH_REFUSING
 
     def longest_delay(self, delay: float, usual: float, flooded: float) -> float:
         """Seconds that a single row may have to wait, where it would be `delay`: `usual`, or `flooded` while

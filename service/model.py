@@ -81,8 +81,13 @@ class Model:
 
     @property
     def rest(self) -> float:
-        """Seconds for which a refused client need not be heard again; 0 while there is no flood of them."""
+        """Seconds for which a refused client need not be heard again; 0 where answering is hardly more work."""
         return self._batcher.load.rest
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether it has been refusing many for a while."""
+        return self._batcher.load.overloaded
 
     def admit_coming(self) -> QueueFull | None:
         """The same of an image that will be here in the loop's next turn, and is counted until then."""
@@ -172,7 +177,7 @@ class Model:
         On one core each of those interruptions costs both their caches. A loop that does a short run itself finds
         the callers of that time together after it.
         """
-        return self._batcher.load.overloaded and self._batcher.load.seconds(rows) <= FLOODED_RUN
+        return self.overloaded and self._batcher.load.seconds(rows) <= FLOODED_RUN
 
     def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._timed_until(images)[0]

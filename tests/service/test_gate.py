@@ -24,12 +24,13 @@ class Full:
         return QueueFull("7 images wait already")
 
     rest = 0.25
+    overloaded = False
 
 
 class Idle:
     """A model with room in its queue."""
 
-    rest = 0.0
+    overloaded = False
 
     def admit_coming(self) -> None:
         """None."""
@@ -39,6 +40,7 @@ class Flooded:
     """A model that is refusing most, and takes two of each turn's."""
 
     rest = 0.25
+    overloaded = True
 
     def __init__(self) -> None:
         self.room = 2

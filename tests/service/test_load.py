@@ -1,17 +1,24 @@
 import pytest
 
-from service.load import LONGEST_REST, SMALL_RUN, WORTH_REFUSING, Load
+from service.load import LASTING, LONGEST_REST, SMALL_RUN, WORTH_REFUSING, Load
 
 SLOW = 4 * WORTH_REFUSING  # seconds of a row
 
 
-def load_of(seconds: float, *, refused: int, admitted: int = 0) -> Load:
+def flood(load: Load, until: float) -> None:
+    """As if all callers of the last second had been refused."""
+    for at in range(200):
+        load.count(refused=True, now=until - 1 + at / 200)
+
+
+def load_of(seconds: float, *, refused: int, during: float = 1.5 * LASTING, admitted: int = 0) -> Load:
+    """Of rows that take so long, after so many callers were refused and then so many admitted."""
     load = Load()
     load.learn(rows=10, seconds=10 * seconds)
-    for _ in range(refused):
-        load.count(refused=True)
+    for at in range(refused):
+        load.count(refused=True, now=at * during / refused)
     for _ in range(admitted):
-        load.count(refused=False)
+        load.count(refused=False, now=during)
     return load
 
 
@@ -30,23 +37,30 @@ def test_the_time_of_a_row_follows_the_latest_runs_weighed_by_their_rows() -> No
     ("load", "overloaded"),
     [
         (load_of(SLOW, refused=0), False),
-        (load_of(SLOW, refused=100), True),
-        (load_of(SLOW, refused=100, admitted=100), False),
-        (load_of(WORTH_REFUSING / 2, refused=100), False),  # answering is hardly more work
+        (load_of(SLOW, refused=200), True),
+        (load_of(SLOW, refused=200, admitted=150), False),
+        (load_of(SLOW, refused=1000, during=0.9 * LASTING), False),  # of few who ask again and again, perhaps
+        (load_of(WORTH_REFUSING / 2, refused=200), False),  # answering is hardly more work
     ],
 )
-def test_a_flood_is_many_refusals_that_spare_work(load: Load, overloaded: bool) -> None:
+def test_a_flood_is_many_refusals_that_last_and_spare_work(load: Load, overloaded: bool) -> None:
     assert load.overloaded is overloaded
-    assert bool(load.rest) is overloaded
+
+
+def test_a_flood_is_forgotten_when_nobody_comes() -> None:
+    load = load_of(SLOW, refused=200)
+    load.count(refused=True, now=10.0)
+    assert not load.overloaded
 
 
 def test_who_was_refused_rests_for_a_small_run_but_not_for_long() -> None:
-    assert load_of(SLOW, refused=100).rest == pytest.approx(SMALL_RUN * SLOW)
-    assert load_of(1.0, refused=100).rest == LONGEST_REST
+    assert load_of(SLOW, refused=0).rest == pytest.approx(SMALL_RUN * SLOW)
+    assert load_of(1.0, refused=0).rest == LONGEST_REST
+    assert load_of(WORTH_REFUSING / 2, refused=0).rest == 0
 
 
 def test_the_delay_is_short_in_a_flood_but_for_a_small_run() -> None:
-    flood, calm = load_of(SLOW, refused=100), load_of(SLOW, refused=0)
+    flood, calm = load_of(SLOW, refused=200), load_of(SLOW, refused=0)
     assert calm.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.25
     assert flood.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.02
     assert flood.longest_delay(0.1, usual=0.01, flooded=0.02) == 0.01

@@ -14,6 +14,7 @@ from service.app import create_app
 from service.model import FLOODED_RUN, LATE, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
+from tests.service.test_load import flood
 
 IMAGES = stripe(5)[None]
 
@@ -67,7 +68,7 @@ async def test_a_flooded_loop_does_short_runs_itself(app: FastAPI, seconds: floa
         model: Model = app.state.service.store.snapshot.find("mnist")
         engine = WatchedEngine(model)
         model._batcher.load.learn(1000, 1000 * seconds)
-        model._batcher.load._refused = 1.0
+        flood(model._batcher.load, until=asyncio.get_running_loop().time())
         await model.predict(IMAGES)
     assert (engine.threads[0] is threading.current_thread()) is inline
 

@@ -5,6 +5,7 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -131,6 +132,34 @@ async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over(
         assert not heard.is_set()
         await heard.wait()
         heard.clear()
+
+
+async def test_who_has_rested_and_asks_again_at_once_rests_longer_and_is_answered(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, rest = asyncio.get_running_loop(), 0.0123
+    rests: list[float] = []
+    call_later = loop.call_later
+
+    def noted(delay: float, *call: Any) -> asyncio.TimerHandle:
+        rests.append(delay)
+        return call_later(delay, *call)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    monkeypatch.setattr(protocol, "AT_ONCE", 3600.0)
+    monkeypatch.setattr(protocol, "ENOUGH", 0)
+    monkeypatch.setattr(protocol, "LONG_REST", rest)
+    reader, writer = await full.connect()
+    for long_rests in (0, 1, 2):
+        writer.write(request())
+        assert (await answer(reader))[0] == 503
+        assert rests.count(rest) == long_rests
+    full.engine.go.set()
+    while full.app.state.service.store.snapshot.find("mnist").waiting_rows:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    writer.close()
 
 
 async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None:
