@@ -1,5 +1,6 @@
 """create_app: the one place where the service is put together."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
@@ -109,9 +110,12 @@ def _put_together(settings: Settings) -> Service:
         precision = choose_precision(settings.precision, faithful=faithful)
         return open_graph(graph, settings.engine, threads=settings.threads_of_worker, precision=precision)
 
+    keep_open = "all" if settings.engine == "tensorflow" else settings.keep_open
     return Service(
         settings=settings,
-        store=ModelStore(settings.artifacts, load_engine, make_model),
+        store=ModelStore(
+            settings.artifacts, load_engine, make_model, keep_open=keep_open, idle=settings.engine_idle
+        ),
         preparer=Preparer(max_pixels=settings.max_pixels, max_waiting=settings.max_decoding),
         samples=Samples(settings.artifacts / "datasets"),
         metrics=metrics,
@@ -132,7 +136,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     gc.enable()
+    tending = asyncio.create_task(service.store.tend())
     yield
+    tending.cancel()
     gc.unfreeze()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(service.settings.drain)

@@ -75,6 +75,11 @@ class Batcher(Generic[Results]):
         """Rows in the queue now, the running ones not counted."""
         return self._waiting.rows
 
+    @property
+    def busy(self) -> bool:
+        """Whether rows wait or are run."""
+        return self._worker is not None
+
     async def submit(
         self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
     ) -> list[Results]:

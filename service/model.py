@@ -4,7 +4,8 @@ import asyncio
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from math import inf
+from time import monotonic, perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from service.batcher import Batcher, Limits
 from service.engines import Engine
 from service.errors import QueueFull
 from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
+from service.memory import give_back
+from service.standby import Standby
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
@@ -23,7 +26,8 @@ LAG_FADES = 0.9  # of what is remembered of the loop's lateness, with every run 
 
 
 class Model:
-    """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine.
+    """Answers batches of images. Safe to drop while requests hold it: the last one releases its engine. An engine on
+    standby that was let go is opened for the next run, in the model's thread.
 
     Runs that take less than `inline_run` seconds are done by the event loop itself, others by a thread; unless
     the loop is so busy that it would not see them end before a good deal more time than they take.
@@ -43,6 +47,7 @@ class Model:
         self._inline_run = inline_run
         self._inline_rows = 0
         self._lag = 0.0
+        self._used = -inf
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
@@ -146,12 +151,28 @@ class Model:
         images = self._black(rows)
         return min(timeit.repeat(lambda: self.infer(images), number=1, repeat=TIMED_RUNS))
 
+    def let_go(self, unused: float) -> bool:
+        """Closes its engine until the next run, if it is one on standby and was not used for so many seconds; whether
+        it did."""
+        engine = self._engine
+        if not isinstance(engine, Standby) or not engine.is_open or self._batcher.busy:
+            return False
+        if monotonic() - self._used < unused:
+            return False
+        engine.let_go()
+        return True
+
     async def drain(self, limit: float) -> None:
         """Takes no more images and gives the queued ones `limit` seconds."""
         await self._batcher.drain(limit)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        engine = self._engine
+        if isinstance(engine, Standby) and not engine.is_open:
+            # By itself: what it takes is not what a row takes, nor for the loop to wait for.
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._open, engine)
+        self._used = monotonic()
         if len(images) <= self._inline_rows or self._is_late(len(images)) or self._is_flooded(len(images)):
             return self._timed(images)
         answer, ended = await asyncio.get_running_loop().run_in_executor(
@@ -159,6 +180,11 @@ class Model:
         )
         self._lag = perf_counter() - ended
         return answer
+
+    def _open(self, engine: Standby) -> None:
+        engine.open()
+        self.warm_up()
+        give_back()
 
     def _is_late(self, rows: int) -> bool:
         """Whether the loop lately took much longer to notice the end of a run than this one will take.

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,9 +20,13 @@ from service.errors import UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, sha256_of
 from service.memory import give_back
 from service.model import Model
+from service.standby import Standby
 
 ALIASES = "aliases.json"
 HASHING_THREADS = 4
+SWEEPS = 4  # in the time after which an idle engine is let go
+
+KeepOpen = Literal["all", "aliases", "none"]
 
 log = logging.getLogger("convscope.models")
 
@@ -84,17 +89,26 @@ class Snapshot:
 
 class ModelStore:
     """Keeps the snapshot in step with the folder. `load_engine` opens a graph with the engine in use;
-    `make_model` puts manifest and engine together."""
+    `make_model` puts manifest and engine together.
+
+    Every model is opened to see whether it works. The engines of those that `keep_open` leaves out are let go then,
+    opened again when somebody asks, and let go again after `idle` seconds.
+    """
 
     def __init__(
         self,
         artifacts: Path,
         load_engine: Callable[[Path, Manifest], Engine],
         make_model: Callable[[Manifest, Engine], Model],
+        *,
+        keep_open: KeepOpen = "all",
+        idle: float = 300.0,
     ) -> None:
         self._artifacts = artifacts
         self._load_engine = load_engine
         self._make_model = make_model
+        self._keep_open = keep_open
+        self._idle = idle
         self._reloading = asyncio.Lock()
         self.snapshot = Snapshot()
 
@@ -103,8 +117,27 @@ class ModelStore:
         first, and then the snapshot is swapped in one step."""
         async with self._reloading:
             self.snapshot = await asyncio.to_thread(self._read)
+            self.let_go()
             give_back()
         return self.snapshot
+
+    async def tend(self) -> None:
+        """Lets go of idle engines, time and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._idle / SWEEPS)
+            if self.let_go():
+                await asyncio.to_thread(give_back)
+
+    def let_go(self) -> list[Model]:
+        """Closes the engines that nobody used for a while and that are not to be kept open; gives their models."""
+        return [
+            model for model in self.snapshot.all() if not self._is_kept(model) and model.let_go(self._idle)
+        ]
+
+    def _is_kept(self, model: Model) -> bool:
+        if self._keep_open == "aliases":
+            return any(self.snapshot.get(alias) is model for alias in self.snapshot.aliases)
+        return self._keep_open == "all"
 
     async def drain(self, limit: float) -> None:
         """Every model finishes what it has, within `limit` seconds."""
@@ -149,17 +182,22 @@ class ModelStore:
         served = self.snapshot.versions.get(manifest.name, {}).get(manifest.version)
         if served is not None and served.manifest == manifest:
             return served
-        _check_files(folder, manifest)
-        try:
-            engine = self._load_engine(folder / MODEL, manifest)
-        except FileNotFoundError as error:
-            raise RefusedError(f"{Path(error.filename).name} is missing, which the engine needs") from error
+        engine = self._open_engine(folder, manifest)
+        if self._keep_open != "all":
+            engine = Standby(engine, partial(self._open_engine, folder, manifest))
         model = self._make_model(manifest, engine)
         try:
             model.warm_up()
         except ValueError as error:
             raise RefusedError(f"it failed in warm-up: {error}") from error
         return model
+
+    def _open_engine(self, folder: Path, manifest: Manifest) -> Engine:
+        _check_files(folder, manifest)
+        try:
+            return self._load_engine(folder / MODEL, manifest)
+        except FileNotFoundError as error:
+            raise RefusedError(f"{Path(error.filename).name} is missing, which the engine needs") from error
 
 
 def _version_folders(models: Path) -> Iterator[Path]:

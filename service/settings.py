@@ -51,6 +51,18 @@ class Settings(BaseSettings):
         "nets this small lose more to hand-over than a second thread gains",
     )
 
+    keep_open: Literal["all", "aliases", "none"] = Field(
+        "aliases",
+        description="models whose engines stay open. All are opened and checked at the start; the others are then let "
+        "go, and opened again, in a fifth of a second at most, when somebody asks. TensorFlow takes seconds for that, "
+        "so with it all stay open",
+    )
+    engine_idle: float = Field(
+        300.0,
+        gt=0,
+        description="seconds after which an engine that is not to stay open and that nobody uses is let go",
+    )
+
     # The batcher, for each model.
     max_batch_rows: int = Field(64, ge=1, description="images in one run; beyond this a run only gets longer")
     max_batch_wait: float = Field(

@@ -1,5 +1,6 @@
 """Folders that are right and folders that are not, read by the real engine."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,23 @@ import numpy as np
 import pytest
 
 from service.app import create_app
+from service.batcher import RunError
 from service.errors import UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, file_entry
+from service.model import Model
 from service.model_store import ModelStore, Snapshot
 from service.settings import Settings
+from service.standby import Standby
 from tests.service.stripes import stripe, stripes_graph, write_aliases, write_model
 
 
-def store_of(artifacts: Path) -> ModelStore:
-    store: ModelStore = create_app(Settings(artifacts=artifacts)).state.service.store
+def store_of(artifacts: Path, **settings: Any) -> ModelStore:
+    store: ModelStore = create_app(Settings(artifacts=artifacts, **settings)).state.service.store
     return store
+
+
+def is_open(model: Model) -> bool:
+    return not isinstance(model.engine, Standby) or model.engine.is_open
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
@@ -183,3 +191,70 @@ async def test_a_model_answers_in_the_order_of_the_rows(artifacts: Path) -> None
     probabilities = await model.predict(images)
     assert probabilities.shape == (200, 10)
     assert probabilities.argmax(axis=1).tolist() == [digit % 10 for digit in range(200)]
+
+
+@pytest.mark.parametrize(("keep_open", "open_ones"), [("all", "ab"), ("aliases", "a"), ("none", "")])
+async def test_the_engines_that_are_kept_open_are_open_after_the_start(
+    tmp_path: Path, keep_open: str, open_ones: str
+) -> None:
+    for name in "ab":
+        write_model(tmp_path, name)
+    write_aliases(tmp_path, {"mnist": "a"})
+    snapshot = await store_of(tmp_path, keep_open=keep_open).reload()
+    assert "".join(model.name for model in snapshot.all() if is_open(model)) == open_ones
+
+
+async def test_a_model_whose_engine_was_let_go_opens_it_answers_and_lets_go_of_it_when_it_is_idle(
+    artifacts: Path,
+) -> None:
+    store = store_of(artifacts, keep_open="none", engine_idle=3600)
+    model = (await store.reload()).find("mnist")
+    learned = model._batcher.load.seconds(1)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3
+    assert is_open(model)
+    assert store.let_go() == []  # it was used just now
+    assert learned == 0 < model._batcher.load.seconds(1)
+    model._used -= 3600
+    assert store.let_go() == [model]
+    assert not is_open(model)
+    assert (await model.predict(stripe(4)[None])).argmax() == 4
+
+
+async def test_a_running_service_lets_go_of_idle_engines(artifacts: Path) -> None:
+    app = create_app(Settings(artifacts=artifacts, keep_open="none", engine_idle=0.001))
+    async with app.router.lifespan_context(app):
+        model = app.state.service.store.snapshot.find("mnist")
+        await model.predict(stripe(3)[None])
+        while is_open(model):  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+
+
+async def test_a_model_that_is_no_alias_any_more_is_not_kept_open(artifacts: Path) -> None:
+    store = store_of(artifacts, keep_open="aliases")
+    model = (await store.reload()).find("mnist")
+    write_aliases(artifacts, {})
+    assert not is_open((await store.reload()).find(model.name))
+    assert not is_open(model)
+
+
+async def test_an_engine_in_use_is_not_let_go(artifacts: Path) -> None:
+    store = store_of(artifacts, keep_open="none", inline_run=0)
+    model = (await store.reload()).find("mnist")
+    answer = asyncio.create_task(model.predict(stripe(3)[None]))
+    await asyncio.sleep(0)
+    assert not model.let_go(0)
+    assert (await answer).argmax() == 3
+    assert model.let_go(0)
+    assert not model.let_go(0)
+
+
+async def test_files_that_changed_since_the_start_are_not_served(artifacts: Path) -> None:
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    graph = artifacts / "models" / "stripes" / "1" / MODEL
+    right = graph.read_bytes()
+    graph.write_bytes(right[:-1])
+    with pytest.raises(RunError) as failure:
+        await model.predict(stripe(3)[None])
+    assert "bytes, not" in str(failure.value.__cause__)
+    graph.write_bytes(right)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3

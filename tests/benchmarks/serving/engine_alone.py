@@ -106,7 +106,7 @@ async def _serve(name: str) -> None:
 def _answer_orders(model: Model) -> None:
     images = test_images(model.manifest.dataset, max(ROWS))
     sweep = {rows: _best(model, images[:rows], SWEEP_SECONDS).per_second for rows in ROWS}
-    _print({"engine": type(model._engine).__name__, "sweep": sweep})
+    _print({"engine": model.engine.name, "sweep": sweep})
     for line in sys.stdin:
         rows, seconds = line.split()
         _print(_best(model, images[: int(rows)], float(seconds))._asdict())

@@ -20,6 +20,7 @@ from tests.benchmarks.serving.wrk import Load, load
 
 TIMES = 4
 BOUND = 5  # times the unloaded p99
+WARM = 1.0  # seconds at least: a flood is one when it has lasted for half of that (service.load)
 MANY = 4 * CONNECTIONS
 ANSWERS = {"200", "503", "504"}
 """what an overloaded service may say"""
@@ -122,7 +123,7 @@ def offered(bench: Bench, port: int, request: Request, rate: float) -> dict[str,
             "--seconds",
             seconds,
             "--warm",
-            seconds / 3,
+            max(WARM, seconds / 3),
         )
         found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=2 * seconds + 60)
     return found
