@@ -5,10 +5,7 @@ response's way back through the middleware cost more than parsing the request. A
 socket that way, which are a twentieth of a digit's time.
 """
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
 
@@ -18,21 +15,24 @@ from starlette.types import Receive, Scope
 from service.batcher import CallerGoneError
 from service.errors import InternalError, Problem, problem_response
 from service.metrics import CLIENT_GONE, Metrics
-from service.model import Model
 from service.routes.direct import DirectRoute
 from service.short_way import Ways
 
 log = logging.getLogger("convscope")
 
 
-Refuse = Callable[[Response, float], None]
-"""is given the answer, and the seconds for which the client need not be heard again"""
+MOST_LINES = 64  # of requests that are turned away by their first line alone
+
+Refused = tuple[Response, float]
+"""the answer, and the seconds for which the client need not be heard again"""
 
 
-class _Entrant(NamedTuple):
+class _Way(NamedTuple):
+    """Of a request that was refused."""
+
     route: DirectRoute
+    name: str
     scope: Scope
-    refuse: Refuse
 
 
 class Gate:
@@ -42,45 +42,44 @@ class Gate:
         self._app = app
         self._ways = ways
         self._metrics = metrics
-        self._entrants: dict[Model, deque[_Entrant]] = {}
-        """those that flooded models let in since the loop's turn began"""
+        self.turns_away: dict[bytes, _Way] = {}
+        """what overloaded models refused, by its first line: a server may ask `refusal` before it parses the like"""
 
     def find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
         """The route of a request about one image, and the model's name; None for what the application answers."""
         return self._ways.find(scope)
 
-    def admit(self, route: DirectRoute, name: str, scope: Scope, refuse: Refuse) -> bool:
-        """Whether a request is let in, to be answered in the loop's next turn.
-
-        `refuse` is called if it is not; or before that turn, if it was. Of all that a flooded model
-        finds waiting after a run it takes the latest: the first to come would be late by a run already.
-        """
+    def admit(self, route: DirectRoute, name: str, scope: Scope) -> Refused | None:
+        """None for a request that is let in, to be answered in the loop's next turn."""
         model = self._ways.model(scope, name)
-        if model is None:
-            return True
-        problem = model.admit_coming()  # the endpoint would find the same problem, later
-        if problem is None and not model.overloaded:
-            return True
-        last = _Entrant(route, scope, refuse)
-        if problem is None:
-            self._let_in(model).append(last)
-            return True
-        entrants = self._entrants.get(model)
-        if not entrants:
-            self._refuse(last, problem, model.rest)
-            return False
-        entrants.append(last)
-        self._refuse(entrants.popleft(), problem, model.rest)
-        return True
+        problem = None if model is None else model.admit_coming()  # the endpoint would find it as well, later
+        if model is None or problem is None:
+            return None
+        way = _Way(route, name, scope)
+        if model.overloaded:
+            self._turn_away(way)
+        return self._refused(way, problem, model.rest)
 
-    def _let_in(self, model: Model) -> deque[_Entrant]:
-        if not self._entrants:
-            asyncio.get_running_loop().call_soon(self._entrants.clear)
-        return self._entrants.setdefault(model, deque())
+    def refusal(self, line: bytes) -> Refused | None:
+        """What a request is refused with, by its first line; None for one that has to be parsed to know, or let in."""
+        way = self.turns_away.get(line)
+        model = None if way is None else self._ways.model(way.scope, way.name)
+        if way is None or model is None or not model.overloaded:
+            self.turns_away.pop(line, None)
+            return None
+        problem = model.refusal()
+        return None if problem is None else self._refused(way, problem, model.rest)
 
-    def _refuse(self, one: _Entrant, problem: Problem, rest: float) -> None:
-        self._metrics.request(one.route.path, one.scope["method"], problem.status, 0.0)
-        one.refuse(problem_response(one.scope["path"], problem), rest)
+    def _turn_away(self, way: _Way) -> None:
+        if len(self.turns_away) >= MOST_LINES:
+            self.turns_away.clear()
+        query: bytes = way.scope["query_string"]
+        target = way.scope["raw_path"] + (b"?" + query if query else b"")
+        self.turns_away[b"POST %b HTTP/1.1" % target] = way
+
+    def _refused(self, way: _Way, problem: Problem, rest: float) -> Refused:
+        self._metrics.request(way.route.path, "POST", problem.status, 0.0)
+        return problem_response(way.scope["path"], problem), rest
 
     async def answer(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
         """None where the client has left. Never raises: what nobody foresaw is logged, and an InternalError."""

@@ -4,13 +4,12 @@ What it overrides is not uvicorn's public interface. Where that has changed, or 
 does without: the application answers the same, only slower.
 """
 
-import asyncio
-from collections.abc import Callable
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Response
+
+from service.flood import Porch, Rests, is_whole, request_line
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -18,40 +17,8 @@ if TYPE_CHECKING:
     from service.gate import Gate
     from service.routes.direct import DirectRoute
 
-ENOUGH = 32  # refusals in one period of a flood
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
-
-
-class Flood:
-    """Bounds what refusals may take: after some of them, each connection is heard once a period only.
-
-    A period is a turn of the loop or, where a model has more to do than that, the time of a small run of it. Clients
-    that ask again as soon as they are refused would take the time of those who are answered; and uvloop, which
-    goes on asking for sockets to read from while there are many, up to 48 times a turn, would not end its turn for a
-    second. Who has rested and is there again at once, to be refused again, is heard more seldom still.
-    """
-
-    def __init__(self) -> None:
-        self._refusals = 0
-        self._resting: list[Callable[[], None]] = []
-
-    def is_enough(self, loop: asyncio.AbstractEventLoop, period: float) -> bool:
-        """Counts one more; the first of a period says how many seconds it lasts."""
-        if not self._refusals:
-            loop.call_later(period, self._end)
-        self._refusals += 1
-        return self._refusals > ENOUGH
-
-    def rest(self, resume: Callable[[], None]) -> None:
-        """Calls `resume` when the period is over."""
-        self._resting.append(resume)
-
-    def _end(self) -> None:
-        self._refusals = 0
-        resting, self._resting = self._resting, []
-        for resume in resting:
-            resume()
 
 
 try:
@@ -66,13 +33,59 @@ else:
     class GatedProtocol(HttpToolsProtocol):
         """One connection."""
 
-        flood = Flood()  # of all connections
+        porch, rests = Porch(), Rests()  # of all connections
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._gate: Gate | None = getattr(getattr(self.app, "state", None), "gate", None)
+            self._within = False
+            """a message that is not there as a whole yet"""
+            self._held: bytes | None = None
+            """a whole request that waits on the porch"""
             self._heard_again = -inf
             """when its last rest was over, on the loop's clock"""
+
+        def data_received(self, data: bytes) -> None:
+            if self._held is not None:  # a client that does not wait for its answer
+                data, self._held = self._held + data, None
+            elif self._gate is not None and self._gate.turns_away and self._may_hold(data, self._gate):
+                self._unset_keepalive_if_required()
+                # If there is room, it is for the latest; if there is none, a later turn would only find more callers.
+                if not self._is_refused(data, self._gate):
+                    self._held = data
+                    self.porch.hold(self, self.loop)
+                return
+            super().data_received(data)
+
+        def _may_hold(self, data: bytes, gate: "Gate") -> bool:
+            idle = not self._within and (self.cycle is None or self.cycle.response_complete)
+            return idle and request_line(data) in gate.turns_away and is_whole(data)
+
+        def settle(self) -> None:
+            """Refuses what was held, or lets it be parsed as any other request."""
+            data, self._held = self._held, None
+            if data is None or self.transport.is_closing():
+                return
+            if not self._is_refused(data, cast("Gate", self._gate)):
+                super().data_received(data)
+
+        def _is_refused(self, data: bytes, gate: "Gate") -> bool:
+            refused = gate.refusal(request_line(data))
+            if refused is None:
+                return False
+            refusal, period = refused
+            self._write(refusal)
+            self.on_response_complete()
+            self._rest(period)
+            return True
+
+        def on_message_begin(self) -> None:
+            self._within = True
+            super().on_message_begin()
+
+        def on_message_complete(self) -> None:
+            self._within = False
+            super().on_message_complete()
 
         def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
             gate, scope = self._gate, cast("Scope", cycle.scope)
@@ -81,23 +94,25 @@ else:
             if gate is None or found is None or cycle.waiting_for_100_continue:
                 super()._start_asgi_task(cycle, app)
                 return
-            if gate.admit(*found, scope, partial(self._refuse, cycle)):
+            refused = gate.admit(*found, scope)
+            if refused is None:
                 task = self.loop.create_task(self._answer(cycle, gate, found))
                 task.add_done_callback(self.tasks.discard)
                 self.tasks.add(task)
+            elif not cycle.disconnected:
+                refusal, period = refused
+                self._send(cycle, refusal)
+                if cycle.keep_alive:
+                    self._rest(period)
 
-        def _refuse(self, cycle: RequestResponseCycle, refusal: Response, rest: float) -> None:
-            if cycle.disconnected:
-                return
-            self._send(cycle, refusal)
-            if not cycle.keep_alive:
-                return
+        def _rest(self, period: float) -> None:
+            """After a refusal, if there were many."""
             if self.loop.time() - self._heard_again < AT_ONCE:
                 self.flow.pause_reading()
                 self.loop.call_later(LONG_REST, self._read_on)
-            elif self.flood.is_enough(self.loop, rest):
+            elif self.rests.is_enough(self.loop, period):
                 self.flow.pause_reading()
-                self.flood.rest(self._read_on)
+                self.rests.rest(self._read_on)
 
         def _read_on(self) -> None:
             if not self.transport.is_closing():
@@ -107,8 +122,6 @@ else:
         async def _answer(
             self, cycle: RequestResponseCycle, gate: "Gate", found: "tuple[DirectRoute, str]"
         ) -> None:
-            if cycle.response_complete:  # it was let in, and then refused for others that came later
-                return
             response = await gate.answer(*found, cast("Scope", cycle.scope), cast("Receive", cycle.receive))
             if self.flow.write_paused and not cycle.disconnected:
                 await self.flow.drain()
@@ -117,17 +130,18 @@ else:
 
         def _send(self, cycle: RequestResponseCycle, response: Response) -> None:
             """In one piece. What is still to come of the request's body is read and dropped."""
-            content = [STATUS_LINE[response.status_code]]
-            for headers in (self.server_state.default_headers, response.raw_headers):
-                content += [b"%b: %b\r\n" % header for header in headers]
-            if not cycle.keep_alive:
-                content.append(b"connection: close\r\n")
-            self.transport.write(b"".join((*content, b"\r\n", response.body)))
+            self._write(response, b"" if cycle.keep_alive else b"connection: close\r\n")
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
             if not cycle.keep_alive:
                 self.transport.close()
             self.on_response_complete()
+
+        def _write(self, response: Response, more_headers: bytes = b"") -> None:
+            content = [STATUS_LINE[response.status_code]]
+            for headers in (self.server_state.default_headers, response.raw_headers):
+                content += [b"%b: %b\r\n" % header for header in headers]
+            self.transport.write(b"".join((*content, more_headers, b"\r\n", response.body)))
 
     def http_protocol() -> type[Any] | Literal["auto"]:
         """For uvicorn's `http`."""

@@ -1,6 +1,5 @@
 """The gate alone: what it refuses reaches no endpoint, and what it answers is counted."""
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,7 @@ from starlette.types import Message, Scope
 
 from service.batcher import CallerGoneError
 from service.errors import QueueFull
-from service.gate import Gate
+from service.gate import MOST_LINES, Gate
 from service.metrics import Metrics
 from service.short_way import Ways
 
@@ -37,17 +36,16 @@ class Idle:
 
 
 class Flooded:
-    """A model that is refusing most, and takes two of each turn's."""
+    """A model that has been refusing most, until there is room."""
 
     rest = 0.25
     overloaded = True
+    full = True
 
-    def __init__(self) -> None:
-        self.room = 2
+    def refusal(self) -> QueueFull | None:
+        return QueueFull("2 images wait already") if self.full else None
 
-    def admit_coming(self) -> QueueFull | None:
-        self.room -= 1
-        return None if self.room >= 0 else QueueFull("2 images wait already")
+    admit_coming = refusal
 
 
 class Endpoint:
@@ -72,8 +70,9 @@ class Entrance:
     """A gate before two models and one endpoint."""
 
     def __init__(self) -> None:
-        self.endpoint, self.metrics = Endpoint(), Metrics()
-        store: Any = SimpleNamespace(snapshot={"full": Full(), "idle": Idle(), "flooded": Flooded()})
+        self.endpoint, self.metrics, self.flooded = Endpoint(), Metrics(), Flooded()
+        self.models: dict[str, Any] = {"full": Full(), "idle": Idle(), "flooded": self.flooded}
+        store: Any = SimpleNamespace(snapshot=self.models)
         routes: Any = {ROUTE: self.endpoint}
         self.gate = Gate(APP, Ways(store, routes), self.metrics)
 
@@ -81,10 +80,8 @@ class Entrance:
         scope = scope_of(path, query)
         found = self.gate.find(scope)
         assert found is not None
-        refusals: list[Response] = []
-        let_in = self.gate.admit(*found, scope, lambda answer, rest: refusals.append(answer))
-        assert let_in is not bool(refusals)
-        return refusals[0] if refusals else None
+        refused = self.gate.admit(*found, scope)
+        return None if refused is None else refused[0]
 
     async def answer(self, path: str) -> Response | None:
         scope = scope_of(path)
@@ -97,7 +94,14 @@ class Entrance:
 
 
 def scope_of(path: str, query: bytes = b"") -> Scope:
-    return {"type": "http", "method": "POST", "path": path, "query_string": query, "headers": []}
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "headers": [],
+    }
 
 
 async def _no_body() -> Message:
@@ -123,20 +127,41 @@ def test_what_may_have_room_is_not_refused(entrance: Entrance, path: str, query:
     assert entrance.refusal(path, query) is None
 
 
-async def test_a_flooded_model_takes_the_latest_of_a_turn(entrance: Entrance) -> None:
-    refused: list[tuple[str, float]] = []
+LINE = b"POST /predict/flooded?top_k=3 HTTP/1.1"
 
-    def come(name: str) -> bool:
-        scope = scope_of("/predict/flooded")
-        found = entrance.gate.find(scope)
-        assert found is not None
-        return entrance.gate.admit(*found, scope, lambda answer, rest: refused.append((name, rest)))
 
-    assert all([come("first"), come("second"), come("third"), come("fourth")])
-    assert refused == [("first", 0.25), ("second", 0.25)]
-    await asyncio.sleep(0)  # the third and the fourth are being answered now
-    assert not come("fifth")
-    assert refused[2:] == [("fifth", 0.25)]
+def test_what_an_overloaded_model_refused_is_known_by_its_first_line(entrance: Entrance) -> None:
+    assert entrance.gate.refusal(LINE) is None
+    parsed = entrance.refusal("/predict/flooded", b"top_k=3")
+    assert parsed is not None
+    assert list(entrance.gate.turns_away) == [LINE]
+    refused = entrance.gate.refusal(LINE)
+    assert refused is not None
+    assert (refused[0].body, refused[1]) == (parsed.body, 0.25)
+    assert f'route="{ROUTE}",method="POST",status="503"}} 2' in entrance.metrics.text({})
+    entrance.flooded.full = False
+    assert entrance.gate.refusal(LINE) is None
+    assert LINE in entrance.gate.turns_away
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_it_is_forgotten_when_the_flood_or_the_model_is_gone(entrance: Entrance, gone: bool) -> None:
+    entrance.refusal("/predict/flooded", b"top_k=3")
+    if gone:
+        del entrance.models["flooded"]
+    else:
+        entrance.flooded.overloaded = False
+    assert entrance.gate.refusal(LINE) is None
+    assert not entrance.gate.turns_away
+
+
+def test_no_more_than_some_first_lines_are_remembered(entrance: Entrance) -> None:
+    for number in range(3 * MOST_LINES):
+        entrance.refusal("/predict/flooded", b"number=%d" % number)
+    assert 0 < len(entrance.gate.turns_away) <= MOST_LINES
+    entrance.gate.turns_away.clear()
+    entrance.refusal("/predict/full")  # a queue that is full for a moment is no flood
+    assert not entrance.gate.turns_away
 
 
 @pytest.mark.parametrize("path", ["/", "/models/full", "/predict/full/batch"])

@@ -12,11 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service import protocol
+from service import flood, protocol
 from service.app import create_app
 from service.protocol import http_protocol
 from service.settings import Settings
 from tests.service.stripes import encoded, stripe
+from tests.service.test_load import flood as refuse_many
 from tests.service.test_overload import URL, HeldEngine, client_of, waiting
 
 IMAGE = encoded(stripe(5))
@@ -35,14 +36,14 @@ async def answer(reader: StreamReader) -> tuple[int, dict[str, str], bytes]:
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[int]:
+async def served(app: FastAPI) -> AsyncIterator[uvicorn.Server]:
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_config=None, http=http_protocol(), proxy_headers=False)
     )
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 — uvicorn tells nobody when it has started
         await asyncio.sleep(0)
-    yield server.servers[0].sockets[0].getsockname()[1]
+    yield server
     server.should_exit = True
     await running
 
@@ -50,11 +51,12 @@ async def served(app: FastAPI) -> AsyncIterator[int]:
 class Full:
     """A service whose one engine is busy and whose queue of one is taken."""
 
-    def __init__(self, app: FastAPI, port: int, engine: HeldEngine) -> None:
-        self.app, self.port, self.engine = app, port, engine
+    def __init__(self, app: FastAPI, server: uvicorn.Server, engine: HeldEngine) -> None:
+        self.app, self.server, self.engine = app, server, engine
 
     async def connect(self) -> tuple[StreamReader, StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        return await asyncio.open_connection("127.0.0.1", port)
 
     async def count(self, status: int) -> int:
         async with client_of(self.app) as client:
@@ -66,14 +68,14 @@ class Full:
 @pytest.fixture
 async def full(artifacts: Path) -> AsyncIterator[Full]:
     app = create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=1, max_batch_rows=1))
-    async with served(app) as port:
+    async with served(app) as server:
         engine = HeldEngine(app)
         async with client_of(app) as client:
             first = asyncio.create_task(client.post(URL, content=IMAGE))
             await asyncio.to_thread(engine.busy.wait)
             second = asyncio.create_task(client.post(URL, content=IMAGE))
             await waiting(app, 1)
-            yield Full(app, port, engine)
+            yield Full(app, server, engine)
             engine.go.set()
             await asyncio.gather(first, second)
 
@@ -113,7 +115,7 @@ async def test_the_connection_goes_on_after_a_refusal(full: Full) -> None:
 async def test_a_flood_of_refusals_ends_with_the_loops_turn_and_every_request_is_answered(
     full: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "ENOUGH", 2)
+    monkeypatch.setattr(flood, "ENOUGH", 2)
     connections = [await full.connect() for _ in range(5)]
     for _ in range(3):
         for _, writer in connections:
@@ -121,17 +123,6 @@ async def test_a_flood_of_refusals_ends_with_the_loops_turn_and_every_request_is
         assert [(await answer(reader))[0] for reader, _ in connections] == [503] * 5
     for _, writer in connections:
         writer.close()
-
-
-async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over() -> None:
-    loop, flood, heard = asyncio.get_running_loop(), protocol.Flood(), asyncio.Event()
-    for _ in range(2):
-        assert not any(flood.is_enough(loop, 0.0) for _ in range(protocol.ENOUGH))
-        assert flood.is_enough(loop, 0.0)
-        flood.rest(heard.set)
-        assert not heard.is_set()
-        await heard.wait()
-        heard.clear()
 
 
 async def test_who_has_rested_and_asks_again_at_once_rests_longer_and_is_answered(
@@ -147,7 +138,7 @@ async def test_who_has_rested_and_asks_again_at_once_rests_longer_and_is_answere
 
     monkeypatch.setattr(loop, "call_later", noted)
     monkeypatch.setattr(protocol, "AT_ONCE", 3600.0)
-    monkeypatch.setattr(protocol, "ENOUGH", 0)
+    monkeypatch.setattr(flood, "ENOUGH", 0)
     monkeypatch.setattr(protocol, "LONG_REST", rest)
     reader, writer = await full.connect()
     for long_rests in (0, 1, 2):
@@ -159,6 +150,79 @@ async def test_who_has_rested_and_asks_again_at_once_rests_longer_and_is_answere
         await asyncio.sleep(0)
     writer.write(request())
     assert (await answer(reader))[0] == 200
+    writer.close()
+
+
+class Parsed:
+    """Counts what the parser is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests = 0
+        parse = HttpToolsProtocol.data_received
+
+        def counted(connection: HttpToolsProtocol, data: bytes) -> None:
+            self.requests += 1
+            parse(connection, data)
+
+        monkeypatch.setattr(HttpToolsProtocol, "data_received", counted)
+
+
+def overload(app: FastAPI) -> None:
+    """Of the model, which takes a hundredth of a second for a row."""
+    load = app.state.service.store.snapshot.find("mnist")._batcher.load
+    load.learn(rows=10_000, seconds=100.0)
+    refuse_many(load, until=asyncio.get_running_loop().time())
+
+
+async def test_an_overloaded_model_refuses_unread_what_is_like_what_it_refused(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overload(full.app)
+    parsed, before = Parsed(monkeypatch), await full.count(503)
+    reader, writer = await full.connect()
+    answers = []
+    for _ in range(3):
+        writer.write(request())
+        answers.append(await answer(reader))
+    assert answers[0] == answers[1] == answers[2]
+    assert (answers[0][0], parsed.requests, await full.count(503) - before) == (503, 1, 3)
+    writer.write(request()[:-9])  # one that is not there as a whole is parsed, like what comes after it
+    await writer.drain()
+    writer.write(request()[-9:] + request())
+    assert [(await answer(reader))[0] for _ in range(2)] == [503, 503]
+    writer.write(request().replace(b"mnist", b"nobody"))
+    assert (await answer(reader))[0] == 404
+    writer.close()
+
+
+async def test_of_those_that_come_together_an_overloaded_model_takes_the_latest(full: Full) -> None:
+    overload(full.app)
+    connections = [await full.connect() for _ in range(4)]
+    reader, writer = connections[0]
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    full.engine.go.set()
+    while full.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for _, writer in connections:
+        writer.write(request())
+    assert [(await answer(reader))[0] for reader, _ in connections] == [503, 503, 503, 200]
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_who_sends_more_before_being_answered_is_answered_in_order(full: Full) -> None:
+    overload(full.app)
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    full.engine.go.set()
+    while full.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    [connection] = full.server.server_state.connections
+    connection.data_received(request())
+    connection.data_received(request().replace(b"mnist", b"nobody"))  # before the turn is over
+    assert [(await answer(reader))[0] for _ in range(2)] == [200, 404]
     writer.close()
 
 

@@ -1,0 +1,83 @@
+import asyncio
+
+import pytest
+
+from service.flood import ENOUGH, Porch, Rests, is_whole, request_line
+
+LINE = b"POST /predict/mnist HTTP/1.1"
+
+
+def request(*headers: bytes, body: bytes = b"12345") -> bytes:
+    return b"\r\n".join([LINE, b"Host: service", *headers, b"", b""]) + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request(b"Content-Length: 5"),
+        request(b"content-length:5", b"Connection: keep-alive", b"X-Expect: expect: transfer-encoding"),
+        request(b"CONTENT-LENGTH: \t5 ", b"Content-Type: image/png"),
+        request(b"Content-Length: 9", body=b"1\r\n\r\n2345"),
+    ],
+)
+def test_a_usual_request_that_is_there_as_a_whole(data: bytes) -> None:
+    assert is_whole(data)
+    assert request_line(data) == LINE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        LINE,
+        request(),
+        request(b"Content-Length: 6"),  # not all of it is there
+        request(b"Content-Length: 4"),  # there is more than one request
+        request(b"Content-Length: 5")[:20],
+        request(b"Content-Length: 5", b"Content-Length: 5"),
+        request(b"Content-Length: 5", b"Content-Length: 6", body=b"123456"),
+        request(b"Content-Length: +5"),
+        request(b"Content-Length : 5"),
+        request(b"X: \r\n Content-Length: 5", body=b""),
+        request(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
+        request(b"Content-Length: 5", b"transfer-encoding : chunked"),
+        request(b"Content-Length: 5", b"Expect: 100-continue"),
+        request(b"Content-Length: 5", b"Connection: close"),
+        request(b"Content-Length: 5", b"Connection: keep-alive, upgrade"),
+        request(b"Content-Length: 5", b"X: y\nTransfer-Encoding: chunked"),
+    ],
+)
+def test_whatever_is_unusual_is_for_a_real_parser(data: bytes) -> None:
+    assert not is_whole(data)
+
+
+class Visitor:
+    """Notes when it is settled."""
+
+    def __init__(self, name: str, settled: list[str]) -> None:
+        self.name, self.settled = name, settled
+
+    def settle(self) -> None:
+        self.settled.append(self.name)
+
+
+async def test_those_of_a_turn_are_settled_after_it_the_latest_first() -> None:
+    loop, porch, settled = asyncio.get_running_loop(), Porch(), list[str]()
+    for turn in ("abc", "d"):
+        for name in turn:
+            porch.hold(Visitor(name, settled), loop)
+        before = list(settled)
+        await asyncio.sleep(0)
+        assert settled[len(before) :] == list(reversed(turn))
+    assert settled == ["c", "b", "a", "d"]
+
+
+async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over() -> None:
+    loop, rests, heard = asyncio.get_running_loop(), Rests(), asyncio.Event()
+    for _ in range(2):
+        assert not any(rests.is_enough(loop, 0.0) for _ in range(ENOUGH))
+        assert rests.is_enough(loop, 0.0)
+        rests.rest(heard.set)
+        assert not heard.is_set()
+        await heard.wait()
+        heard.clear()
