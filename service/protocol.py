@@ -59,7 +59,12 @@ else:
 
         def _may_hold(self, data: bytes, gate: "Gate") -> bool:
             idle = not self._within and (self.cycle is None or self.cycle.response_complete)
-            return idle and request_line(data) in gate.turns_away and is_whole(data)
+            return (
+                idle
+                and not self.flow.write_paused
+                and request_line(data) in gate.turns_away
+                and is_whole(data)
+            )
 
         def settle(self) -> None:
             """Refuses what was held, or lets it be parsed as any other request."""
@@ -91,7 +96,8 @@ else:
             gate, scope = self._gate, cast("Scope", cycle.scope)
             found = None if gate is None or app is not self.app else gate.find(scope)
             # Who waits to be told to go on (Expect) may send the body or not after a refusal: not a case to hurry.
-            if gate is None or found is None or cycle.waiting_for_100_continue:
+            # Nor is a client who does not read: the application waits until it does, and no more is read from it.
+            if gate is None or found is None or cycle.waiting_for_100_continue or self.flow.write_paused:
                 super()._start_asgi_task(cycle, app)
                 return
             refused = gate.admit(*found, scope)

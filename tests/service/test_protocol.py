@@ -226,6 +226,24 @@ async def test_who_sends_more_before_being_answered_is_answered_in_order(full: F
     writer.close()
 
 
+@pytest.mark.parametrize("overloaded", [False, True])
+async def test_who_does_not_read_the_refusals_is_not_read_from(full: Full, overloaded: bool) -> None:
+    if overloaded:
+        overload(full.app)
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    connection: Any = next(iter(full.server.server_state.connections))
+    connection.flow.pause_writing()  # as the transport does when its buffer is full
+    for _ in range(3):
+        writer.write(request())
+    while not connection.flow.read_paused:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    connection.flow.resume_writing()
+    assert [(await answer(reader))[0] for _ in range(3)] == [503] * 3
+    writer.close()
+
+
 async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None:
     reader, writer = await full.connect()
     writer.write(request("Connection: close"))
