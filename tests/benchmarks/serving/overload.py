@@ -1,6 +1,6 @@
 """Four times what the service can serve: how much of its best it still serves, and how long the accepted wait.
 
-The best is what wrk, which waits, gets with few or many connections. The overload is open-loop (open_loop.py): it
+The best is what wrk, which waits, gets with fewer or more connections. The overload is open-loop (open_loop.py): it
 does not wait. cifar10 is the model for which the engine is the bottleneck; the digits, where HTTP is, show what
 refusing itself costs.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.settings import Settings
-from tests.benchmarks.serving.bench import COLOUR, CONNECTIONS, Bench, Section
+from tests.benchmarks.serving.bench import COLOUR, CONNECTIONS, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child, reported
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
@@ -21,7 +21,9 @@ from tests.benchmarks.serving.wrk import Load, load
 TIMES = 4
 BOUND = 5  # times the unloaded p99
 WARM = 1.0  # seconds at least: a flood is one when it has lasted for half of that (service.load)
-MANY = 4 * CONNECTIONS
+CLIENTS = {COLOUR: (8, 16), DIGITS: (CONNECTIONS, 4 * CONNECTIONS)}
+"""Connections with which a model is at its best. All of a run are answered at once, and a run of 32 photographs takes a
+tenth of a second: a load of two seconds would be told apart in steps of a twentieth."""
 ANSWERS = {"200", "503", "504"}
 """what an overloaded service may say"""
 
@@ -69,7 +71,7 @@ def measure(bench: Bench) -> Section:
 
 def _capacity(bench: Bench, child: Child, model: str, request: Request) -> Capacity:
     unloaded = _load(bench, child, request, 1).p99_ms
-    peak = max(_load(bench, child, request, count).per_second for count in (CONNECTIONS, MANY))
+    peak = max(_load(bench, child, request, count).per_second for count in CLIENTS[model])
     return Capacity(model, request, peak, unloaded)
 
 
