@@ -6,10 +6,8 @@ from tests.benchmarks.serving.messages import Request
 from tests.benchmarks.serving.servers import digit, photo, service
 from tests.benchmarks.serving.wrk import Load, load
 
-CONNECTIONS = {
-    DIGITS: 64,
-    COLOUR: 16,
-}  # all of a run are answered at once: of many photographs too few times a load
+CONNECTIONS = {DIGITS: 64, COLOUR: 16}
+"""All of a run are answered at once: with more photographs it would be too few times in a load."""
 NICE = 19
 WARM = 2  # seconds: the second worker may be ready a little after the first
 
