@@ -13,10 +13,9 @@ ENOUGH = 32  # refusals in one period of a flood
 
 _LINE_END = b"\r\n"
 _HEAD_END = 2 * _LINE_END
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?=\r\n)", re.IGNORECASE)
-_UNUSUAL = re.compile(
-    rb"\r\n(?:transfer-encoding|expect|upgrade|connection(?!:[ \t]*keep-alive[ \t]*\r\n))", re.IGNORECASE
-)
+# In small letters.
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
+_UNUSUAL = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection(?!:[ \t]*keep-alive[ \t]*\r\n))")
 
 
 def request_line(data: bytes) -> bytes:
@@ -33,11 +32,12 @@ def is_whole(data: bytes) -> bool:
     end = data.find(_HEAD_END)
     if end < 0:
         return False
-    head = data[: end + len(_LINE_END)]
-    lengths = _LENGTH.findall(head)
+    head = data[: end + len(_LINE_END)].lower()
+    length = _LENGTH.search(head)
     return (
-        len(lengths) == 1
-        and end + len(_HEAD_END) + int(lengths[0]) == len(data)
+        length is not None
+        and end + len(_HEAD_END) + int(length[1]) == len(data)
+        and head.count(b"content-length") == 1
         and head.count(b"\n") == head.count(_LINE_END)
         and not _UNUSUAL.search(head)
     )

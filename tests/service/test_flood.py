@@ -1,6 +1,9 @@
 import asyncio
 
+import httptools
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.flood import ENOUGH, Porch, Rests, is_whole, request_line
 
@@ -15,7 +18,7 @@ def request(*headers: bytes, body: bytes = b"12345") -> bytes:
     "data",
     [
         request(b"Content-Length: 5"),
-        request(b"content-length:5", b"Connection: keep-alive", b"X-Expect: expect: transfer-encoding"),
+        request(b"content-length:5", b"Connection: Keep-Alive", b"X-Expect: expect: transfer-encoding"),
         request(b"CONTENT-LENGTH: \t5 ", b"Content-Type: image/png"),
         request(b"Content-Length: 9", body=b"1\r\n\r\n2345"),
     ],
@@ -38,6 +41,7 @@ def test_a_usual_request_that_is_there_as_a_whole(data: bytes) -> None:
         request(b"Content-Length: 5", b"Content-Length: 6", body=b"123456"),
         request(b"Content-Length: +5"),
         request(b"Content-Length : 5"),
+        request(b"Content-Length: 5", b"Content-Length : 6"),
         request(b"X: \r\n Content-Length: 5", body=b""),
         request(b"Content-Length: 5", b"Transfer-Encoding: chunked"),
         request(b"Content-Length: 5", b"transfer-encoding : chunked"),
@@ -49,6 +53,58 @@ def test_a_usual_request_that_is_there_as_a_whole(data: bytes) -> None:
 )
 def test_whatever_is_unusual_is_for_a_real_parser(data: bytes) -> None:
     assert not is_whole(data)
+
+
+class Messages:
+    """Counts what httptools makes of a request."""
+
+    def __init__(self) -> None:
+        self.begun = self.complete = 0
+        self.body = b""
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+NAMES = st.sampled_from(
+    [
+        b"Content-Length",
+        b"content-length",
+        b"Content-Length ",
+        b"Transfer-Encoding",
+        b"Connection",
+        b"Expect",
+        b"X",
+    ]
+)
+VALUES = st.sampled_from(
+    [b"5", b"0", b"4", b"05", b"5, 5", b"chunked", b"close", b"keep-alive", b"x\r\n 5", b"x\n5", b""]
+)
+BODIES = st.sampled_from([b"12345", b"", b"1234", b"0\r\n\r\n", b"12345" + LINE + b"\r\n\r\n"])
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from([b":", b": ", b" : "]), VALUES), max_size=4), BODIES)
+def test_what_is_taken_for_whole_is_one_message_to_the_parser_and_keeps_the_connection(
+    headers: list[tuple[bytes, bytes, bytes]], body: bytes
+) -> None:
+    data = request(*(b"".join(header) for header in headers), body=body)
+    if not is_whole(data):
+        return
+    messages = Messages()
+    parser = httptools.HttpRequestParser(messages)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserError:
+        return  # nothing that anybody would have understood
+    assert (messages.begun, messages.complete, messages.body) == (1, 1, body)
+    assert parser.should_keep_alive()
+    assert not parser.should_upgrade()
 
 
 class Visitor:
