@@ -177,16 +177,22 @@ class Batcher(Generic[Results]):
         """One busy spell: runs until nothing waits. There is never more than one of these."""
         try:
             while self._waiting:
-                # Some may have been let in since this task was to go on: they come right after it. And while they are
-                # prepared, others are: under load a turn more is a larger run.
-                while self._coming and self._waiting.rows < self._limits.max_rows:  # noqa: ASYNC110 — turns
-                    await asyncio.sleep(0)
+                await self._wait_for_those_who_come()
                 await self._wait_for_company()
                 entries = self._gather()
                 if entries:
                     await self._run_and_deliver(entries)
         finally:
             self._worker = None
+
+    async def _wait_for_those_who_come(self) -> None:
+        """Some may have been let in since this task was to go on: they come right after it. While they are prepared
+        others are let in, and under load a turn more is a larger run. Turns that bring no row end it: of requests
+        whose images are slow to arrive, or are none, there may be some in every turn."""
+        rows = 0
+        while self._coming and rows < self._waiting.rows < self._limits.max_rows:
+            rows = self._waiting.rows
+            await asyncio.sleep(0)
 
     async def _wait_for_company(self) -> None:
         limits = self._limits

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope
 
 from service.batcher import CallerGoneError
 from service.errors import InternalError, Problem, problem_response
+from service.flood import Porch, Rests
 from service.metrics import CLIENT_GONE, Metrics
 from service.routes.direct import DirectRoute
 from service.short_way import Ways
@@ -42,6 +43,8 @@ class Gate:
         self._app = app
         self._ways = ways
         self._metrics = metrics
+        self.porch, self.rests = Porch(), Rests()
+        """of all connections of the server"""
         self.turns_away: dict[bytes, _Way] = {}
         """what overloaded models refused, by its first line: a server may ask `refusal` before it parses the like"""
 

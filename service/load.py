@@ -34,8 +34,9 @@ class Load:
         self._counted = -inf
         """when the latest came, on the clock of those who count"""
         self._since = inf
-        """when too many were refused"""
+        """since when too many are refused, on the same clock"""
         self._lasts = False
+        """whether that was long enough ago"""
         self._rows = 0.0
         self._seconds = 0.0
 

@@ -183,7 +183,11 @@ class Model:
 
     def _open(self, engine: Standby) -> None:
         engine.open()
-        self.warm_up()
+        try:
+            self.warm_up()
+        except Exception:
+            engine.let_go()  # the next request tries again, and none is answered by what failed
+            raise
         give_back()
 
     def _is_late(self, rows: int) -> bool:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,13 +20,11 @@ from service.errors import UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, sha256_of
 from service.memory import give_back
 from service.model import Model
-from service.standby import Standby
+from service.standby import KeepOpen, Standby
 
 ALIASES = "aliases.json"
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go
-
-KeepOpen = Literal["all", "aliases", "none"]
 
 log = logging.getLogger("convscope.models")
 

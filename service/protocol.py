@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from fastapi import Response
 
-from service.flood import Porch, Rests, is_whole, request_line
+from service.flood import is_whole, request_line
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
@@ -33,8 +33,6 @@ else:
     class GatedProtocol(HttpToolsProtocol):
         """One connection."""
 
-        porch, rests = Porch(), Rests()  # of all connections
-
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._gate: Gate | None = getattr(getattr(self.app, "state", None), "gate", None)
@@ -53,7 +51,7 @@ else:
                 # If there is room, it is for the latest; if there is none, a later turn would only find more callers.
                 if not self._is_refused(data, self._gate):
                     self._held = data
-                    self.porch.hold(self, self.loop)
+                    self._gate.porch.hold(self, self.loop)
                 return
             super().data_received(data)
 
@@ -81,7 +79,7 @@ else:
             refusal, period = refused
             self._write(refusal)
             self.on_response_complete()
-            self._rest(period)
+            self._rest(gate, period)
             return True
 
         def on_message_begin(self) -> None:
@@ -109,16 +107,16 @@ else:
                 refusal, period = refused
                 self._send(cycle, refusal)
                 if cycle.keep_alive:
-                    self._rest(period)
+                    self._rest(gate, period)
 
-        def _rest(self, period: float) -> None:
+        def _rest(self, gate: "Gate", period: float) -> None:
             """After a refusal, if there were many."""
             if self.loop.time() - self._heard_again < AT_ONCE:
                 self.flow.pause_reading()
                 self.loop.call_later(LONG_REST, self._read_on)
-            elif self.rests.is_enough(self.loop, period):
+            elif gate.rests.is_enough(self.loop, period):
                 self.flow.pause_reading()
-                self.rests.rest(self._read_on)
+                gate.rests.rest(self._read_on)
 
         def _read_on(self) -> None:
             if not self.transport.is_closing():

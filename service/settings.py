@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.engines import EngineName, Precision, choose
+from service.standby import KeepOpen
 
 ROOT = Path(__file__).resolve().parent.parent
 MEBIBYTE = 1024 * 1024
@@ -51,10 +52,10 @@ class Settings(BaseSettings):
         "nets this small lose more to hand-over than a second thread gains",
     )
 
-    keep_open: Literal["all", "aliases", "none"] = Field(
+    keep_open: KeepOpen = Field(
         "aliases",
         description="models whose engines stay open. All are opened and checked at the start; the others are then let "
-        "go, and opened again, in a fifth of a second at most, when somebody asks. TensorFlow takes seconds for that, "
+        "go, and opened again when somebody asks, which takes some hundredths of a second. TensorFlow takes seconds, "
         "so with it all stay open",
     )
     engine_idle: float = Field(

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from threading import Lock
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engines import Engine, Precision
+
+KeepOpen = Literal["all", "aliases", "none"]
+"""the models whose engines are never let go"""
 
 
 class Standby:

@@ -199,6 +199,17 @@ async def test_a_run_waits_for_those_who_are_let_in_turn_after_turn() -> None:
     assert engine.runs == [[0, 1, 2], [3]]
 
 
+async def test_a_run_does_not_wait_for_those_who_are_let_in_and_do_not_come() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    caller = asyncio.create_task(batcher.submit(rows(0)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+        assert batcher.admit_coming() is None
+    assert engine.runs == [[0]]
+    await caller
+
+
 async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))

@@ -248,6 +248,22 @@ async def test_an_engine_in_use_is_not_let_go(artifacts: Path) -> None:
     assert not model.let_go(0)
 
 
+async def test_an_engine_that_fails_its_warm_up_when_opened_again_answers_nobody(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no probabilities")
+
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "_check", fails)
+        for _ in range(2):
+            with pytest.raises(RunError, match="no probabilities"):
+                await model.predict(stripe(3)[None])
+            assert not is_open(model)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3
+
+
 async def test_files_that_changed_since_the_start_are_not_served(artifacts: Path) -> None:
     model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
     graph = artifacts / "models" / "stripes" / "1" / MODEL

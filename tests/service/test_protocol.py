@@ -58,6 +58,12 @@ class Full:
         port = self.server.servers[0].sockets[0].getsockname()[1]
         return await asyncio.open_connection("127.0.0.1", port)
 
+    async def make_room(self) -> None:
+        """The engine finishes what it has, and holds no run any more."""
+        self.engine.go.set()
+        while self.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110 — tells nobody
+            await asyncio.sleep(0)
+
     async def count(self, status: int) -> int:
         async with client_of(self.app) as client:
             lines = (await client.get("/metrics")).text.splitlines()
@@ -104,9 +110,7 @@ async def test_the_connection_goes_on_after_a_refusal(full: Full) -> None:
         writer.write(piece)
         await writer.drain()
     assert [(await answer(reader))[0] for _ in range(3)] == [503] * 3
-    full.engine.go.set()
-    while full.app.state.service.store.snapshot.find("mnist").waiting_rows:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await full.make_room()
     writer.write(request())
     assert (await answer(reader))[0] == 200
     writer.close()
@@ -145,9 +149,7 @@ async def test_who_has_rested_and_asks_again_at_once_rests_longer_and_is_answere
         writer.write(request())
         assert (await answer(reader))[0] == 503
         assert rests.count(rest) == long_rests
-    full.engine.go.set()
-    while full.app.state.service.store.snapshot.find("mnist").waiting_rows:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await full.make_room()
     writer.write(request())
     assert (await answer(reader))[0] == 200
     writer.close()
@@ -201,9 +203,7 @@ async def test_of_those_that_come_together_an_overloaded_model_takes_the_latest(
     reader, writer = connections[0]
     writer.write(request())
     assert (await answer(reader))[0] == 503
-    full.engine.go.set()
-    while full.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await full.make_room()
     for _, writer in connections:
         writer.write(request())
     assert [(await answer(reader))[0] for reader, _ in connections] == [503, 503, 503, 200]
@@ -216,9 +216,7 @@ async def test_who_sends_more_before_being_answered_is_answered_in_order(full: F
     reader, writer = await full.connect()
     writer.write(request())
     assert (await answer(reader))[0] == 503
-    full.engine.go.set()
-    while full.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await full.make_room()
     [connection] = full.server.server_state.connections
     connection.data_received(request())
     connection.data_received(request().replace(b"mnist", b"nobody"))  # before the turn is over
@@ -236,7 +234,7 @@ async def test_who_does_not_read_the_refusals_is_not_read_from(full: Full, overl
     connection: Any = next(iter(full.server.server_state.connections))
     connection.flow.pause_writing()  # as the transport does when its buffer is full
     for _ in range(3):
-        writer.write(request())
+        connection.data_received(request())  # each by itself
     while not connection.flow.read_paused:  # noqa: ASYNC110 — nobody is told of it
         await asyncio.sleep(0)
     connection.flow.resume_writing()
