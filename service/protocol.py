@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.routes.direct import DirectRoute
 
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
+OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
 
 
@@ -42,6 +43,8 @@ else:
             """a whole request that waits on the porch"""
             self._heard_again = -inf
             """when its last rest was over, on the loop's clock"""
+            self._rests = 0
+            """in a row, after each of which it asked again at once"""
 
         def data_received(self, data: bytes) -> None:
             if self._held is not None:  # a client that does not wait for its answer
@@ -111,10 +114,13 @@ else:
 
         def _rest(self, gate: "Gate", period: float) -> None:
             """After a refusal, if there were many."""
-            if self.loop.time() - self._heard_again < AT_ONCE:
+            if self.loop.time() - self._heard_again >= AT_ONCE:
+                self._rests = 0
+            if self._rests >= OFTEN:
                 self.flow.pause_reading()
                 self.loop.call_later(LONG_REST, self._read_on)
             elif gate.rests.is_enough(self.loop, period):
+                self._rests += 1
                 self.flow.pause_reading()
                 gate.rests.rest(self._read_on)
 
