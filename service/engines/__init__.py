@@ -81,8 +81,10 @@ def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precis
     match choose(name):
         case "openvino":
             # Its package reports every import over the network, from a forked process that the interpreter waits
-            # for at its end: without a network the service's exit hung. OpenVINO does without the reporter.
-            sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+            # for at its end: without a network the service's exit hung. Its converter of other frameworks' models
+            # is a third of the import, in time and in memory. OpenVINO does without either.
+            for module in ("openvino_telemetry", "openvino.tools.ovc"):
+                sys.modules.setdefault(module, None)  # type: ignore[arg-type]
             from service.engines.openvino import OpenVino  # noqa: PLC0415 — only the one in use
 
             return OpenVino(graph, threads=threads, precision=precision)
