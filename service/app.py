@@ -46,6 +46,11 @@ from service.short_way import ShortWay, Ways
 DESCRIPTION = "Serve small image classifiers, look inside them, and see where they fail."
 VERSION = "0.1.0"
 
+YOUNG_OBJECTS = 50_000
+"""More containers than at the last time make the garbage collector look for cycles. What is being answered is none, and
+of thousands of requests it is many times Python's 700: looking through it took a sixth of the time of 4,096 clients.
+Requests leave no cycles (tests/service/test_garbage.py)."""
+
 # In the order in which a path is looked up: the busiest first.
 ROUTERS = (
     predictions, open_inference, models, samples, feature_maps, hard_examples, reports, health, problems, documentation
@@ -135,10 +140,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # What is there now stays: the collector, which would look through all of it time and again, leaves it alone.
     gc.collect()
     gc.freeze()
+    usual = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *usual[1:])
     gc.enable()
     tending = asyncio.create_task(service.store.tend())
     yield
     tending.cancel()
+    gc.set_threshold(*usual)
     gc.unfreeze()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(service.settings.drain)

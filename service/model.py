@@ -102,7 +102,10 @@ class Model:
         """Raises that, if there is one."""
         refused = self.refusal()
         if refused is not None:
-            raise refused
+            try:
+                raise refused
+            finally:
+                del refused  # no cycle with its traceback
 
     async def predict(
         self,

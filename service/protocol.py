@@ -22,6 +22,10 @@ OFTEN = 4  # rests in a row after which it was no moment's delay that brought so
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
 
 
+def _nothing() -> None:
+    pass
+
+
 try:
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 except ImportError:  # an interpreter without httptools
@@ -101,6 +105,9 @@ else:
             if gate is None or found is None or cycle.waiting_for_100_continue or self.flow.write_paused:
                 super()._start_asgi_task(cycle, app)
                 return
+            # For answers that the cycle sends, and this sends them itself. A method of the object that holds the cycle,
+            # it would keep both, with what nobody read of the body, until the garbage collector comes by.
+            cycle.on_response = _nothing
             refused = gate.admit(*found, scope)
             if refused is None:
                 task = self.loop.create_task(self._answer(cycle, gate, found))

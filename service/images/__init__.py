@@ -86,7 +86,10 @@ def _prepared_or_problem(
     try:
         return prepare(data, spec, options, max_pixels=max_pixels)
     except Problem as problem:
-        return problem
+        # Its traceback, and that of what it comes from, hold every frame below and above this one, and so the image
+        # and whatever is going to hold the problem: a cycle that stays until the garbage collector comes by.
+        problem.__cause__ = problem.__context__ = None
+        return problem.with_traceback(None)
 
 
 def _untouched(image: NDArray[np.uint8], spec: InputSpec, options: PrepareOptions) -> Prepared | None:
