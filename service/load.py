@@ -14,6 +14,9 @@ is forgotten when nobody has come for so long."""
 WORTH_REFUSING = 0.0005
 """Seconds of a row below which refusing a caller is hardly less work than answering."""
 
+WORTH_COUNTING = 0.00005
+"""Seconds of a row below which the engine is not what callers wait for: reading a request takes longer."""
+
 SMALL_RUN = 4
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
 one row the largest shipped net takes a fifth longer for each than of many, of four a sixteenth."""
@@ -82,6 +85,9 @@ class Load:
 
     def longest_delay(self, delay: float, usual: float, flooded: float) -> float:
         """Seconds that a single row may have to wait, where it would be `delay`: `usual`, or `flooded` while
-        overloaded. The rows of a small run may wait however long they take."""
+        overloaded. The rows of a small run may wait however long they take, and those that take hardly any time: a
+        limit in which there are few of them would be spent on refusing all others."""
+        if self.seconds(1) < WORTH_COUNTING:
+            return inf
         flooded = max(flooded, self.seconds(SMALL_RUN - 1))
         return min(usual, flooded) if delay > flooded and self.overloaded else usual

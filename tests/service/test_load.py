@@ -1,6 +1,8 @@
+from math import inf
+
 import pytest
 
-from service.load import LASTING, LONGEST_REST, SMALL_RUN, WORTH_REFUSING, Load
+from service.load import LASTING, LONGEST_REST, SMALL_RUN, WORTH_COUNTING, WORTH_REFUSING, Load
 
 SLOW = 4 * WORTH_REFUSING  # seconds of a row
 
@@ -57,6 +59,11 @@ def test_who_was_refused_rests_for_a_small_run_but_not_for_long() -> None:
     assert load_of(SLOW, refused=0).rest == pytest.approx(SMALL_RUN * SLOW)
     assert load_of(1.0, refused=0).rest == LONGEST_REST
     assert load_of(WORTH_REFUSING / 2, refused=0).rest == 0
+
+
+def test_rows_that_hardly_take_time_may_wait() -> None:
+    assert load_of(0.9 * WORTH_COUNTING, refused=0).longest_delay(0.1, usual=0.01, flooded=0.005) == inf
+    assert load_of(1.1 * WORTH_COUNTING, refused=0).longest_delay(0.1, usual=0.01, flooded=0.005) == 0.01
 
 
 def test_the_delay_is_short_in_a_flood_but_for_a_small_run() -> None:
