@@ -170,10 +170,7 @@ class Batcher(Generic[Results]):
             raise DeadlinePassed("the time allowed was over before the images could be queued")
         refused = self.refusal(rows)
         if refused is not None:
-            try:
-                raise refused
-            finally:
-                del refused  # no cycle with its traceback
+            raise refused
         self.load.count(refused=False, now=now)
 
     async def _work(self) -> None:

@@ -102,10 +102,7 @@ class Model:
         """Raises that, if there is one."""
         refused = self.refusal()
         if refused is not None:
-            try:
-                raise refused
-            finally:
-                del refused  # no cycle with its traceback
+            raise refused
 
     async def predict(
         self,

@@ -45,12 +45,7 @@ class Preparer:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
         [prepared] = await self.prepare_each([data], spec, options, deadline)
         if isinstance(prepared, Problem):
-            try:
-                raise prepared
-            finally:
-                # An error holds the frames that it passed. One that is also held by such a frame is a cycle, and the
-                # image in it stays until the garbage collector comes by.
-                del prepared
+            raise prepared
         return prepared
 
     async def prepare_each(

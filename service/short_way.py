@@ -57,7 +57,11 @@ class Ways:
         try:
             return await route.respond(request, name)
         except (Problem, HTTPException, RequestValidationError, ClientDisconnect) as error:
-            return await answer(request, error)
+            response = await answer(request, error)
+            # As Starlette does. The traceback holds the frames that the error passed: where one of them has the error
+            # in a variable, they and the image stay until the garbage collector comes by.
+            error.__traceback__ = None
+            return response
 
 
 class ShortWay:

@@ -82,7 +82,7 @@ def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precis
         case "openvino":
             # Its package reports every import over the network, from a forked process that the interpreter waits
             # for at its end: without a network the service's exit hung. Its converter of other frameworks' models
-            # is a third of the import, in time and in memory. OpenVINO does without either.
+            # is half of the import's time and a third of its memory. OpenVINO does without either.
             for module in ("openvino_telemetry", "openvino.tools.ovc"):
                 sys.modules.setdefault(module, None)  # type: ignore[arg-type]
             from service.engines.openvino import OpenVino  # noqa: PLC0415 — only the one in use
