@@ -19,7 +19,12 @@ WORTH_COUNTING = 0.00005
 
 SMALL_RUN = 4
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
-one row the largest shipped net takes a fifth longer for each than of many, of four a sixteenth."""
+one row the largest shipped net takes a third or a half longer for each than of many, of four a tenth."""
+
+SINGLE_RUNS = 4
+"""Runs of one row, where one was seen, that such a run may take as long as: the more a run takes by itself, the more
+rows it has. In a flood of four times what a model can do, those it answers came in the last quarter of the run before.
+They wait for a run and a quarter, five times as long as one alone."""
 
 LONGEST_REST = 0.02
 """Seconds for which a client is not heard at most: the same connection may bring requests for other models."""
@@ -42,6 +47,8 @@ class Load:
         """whether that was long enough ago"""
         self._rows = 0.0
         self._seconds = 0.0
+        self._single = 0.0
+        """what a run of one row took lately; 0 before the first"""
 
     def learn(self, rows: int, seconds: float) -> None:
         """Is told by whoever runs them how long so many rows took, without any wait for a turn of the loop: a loop
@@ -49,6 +56,8 @@ class Load:
         # Weighed by rows: one image that the machine held up says little about the many after it.
         self._rows = rows + _MEMORY * self._rows
         self._seconds = seconds + _MEMORY * self._seconds
+        if rows == 1:
+            self._single += ((1 - _MEMORY) if self._single else 1) * (seconds - self._single)
 
     def seconds(self, rows: int) -> float:
         """What so many rows take, by the latest runs; 0 before the first."""
@@ -77,7 +86,12 @@ class Load:
         """Seconds for which a client who was refused need not be heard again: as long as a small run takes, since
         they would be refused again; 0 for rows that take hardly longer. Who asks again at once takes the time of
         answers."""
-        return min(self.seconds(SMALL_RUN), LONGEST_REST) if self._worth_refusing else 0.0
+        return min(self._small_run, LONGEST_REST) if self._worth_refusing else 0.0
+
+    @property
+    def _small_run(self) -> float:
+        """Seconds that a run of a flooded engine may take."""
+        return max(self.seconds(SMALL_RUN), SINGLE_RUNS * self._single)
 
     @property
     def _worth_refusing(self) -> bool:
@@ -89,5 +103,5 @@ class Load:
         limit in which there are few of them would be spent on refusing all others."""
         if self.seconds(1) < WORTH_COUNTING:
             return inf
-        flooded = max(flooded, self.seconds(SMALL_RUN - 1))
+        flooded = max(flooded, self._small_run - self.seconds(1))
         return min(usual, flooded) if delay > flooded and self.overloaded else usual

@@ -2,7 +2,7 @@ from math import inf
 
 import pytest
 
-from service.load import LASTING, LONGEST_REST, SMALL_RUN, WORTH_COUNTING, WORTH_REFUSING, Load
+from service.load import LASTING, LONGEST_REST, SINGLE_RUNS, SMALL_RUN, WORTH_COUNTING, WORTH_REFUSING, Load
 
 SLOW = 4 * WORTH_REFUSING  # seconds of a row
 
@@ -72,3 +72,28 @@ def test_the_delay_is_short_in_a_flood_but_for_a_small_run() -> None:
     assert flood.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.02
     assert flood.longest_delay(0.1, usual=0.01, flooded=0.02) == 0.01
     assert flood.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx((SMALL_RUN - 1) * SLOW)
+
+
+def test_the_more_a_run_takes_by_itself_the_more_rows_it_has_in_a_flood() -> None:
+    load = Load()
+    for _ in range(20):
+        load.learn(rows=1, seconds=3 * SLOW)
+        load.learn(rows=8, seconds=8 * SLOW)
+    flood(load, until=10.0)
+    delay = load.longest_delay(0.1, usual=0.25, flooded=0.001)
+    assert delay == pytest.approx(SINGLE_RUNS * 3 * SLOW - load.seconds(1))
+    assert delay > SMALL_RUN * load.seconds(1)
+    assert load.rest == LONGEST_REST
+
+
+def test_a_single_row_that_was_held_up_is_no_long_run() -> None:
+    load = Load()
+    load.learn(rows=1, seconds=SLOW)
+    load.learn(rows=1, seconds=10 * SLOW)
+    for _ in range(40):
+        load.learn(rows=1, seconds=SLOW)
+        load.learn(rows=10, seconds=10 * SLOW)
+    flood(load, until=10.0)
+    assert load.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx(
+        (SMALL_RUN - 1) * SLOW, rel=1e-2
+    )
