@@ -4,7 +4,6 @@ import asyncio
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
 from time import monotonic, perf_counter
 
 import numpy as np
@@ -47,7 +46,7 @@ class Model:
         self._inline_run = inline_run
         self._inline_rows = 0
         self._lag = 0.0
-        self._used = -inf
+        self._used = monotonic()
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)

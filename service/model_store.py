@@ -89,8 +89,9 @@ class ModelStore:
     """Keeps the snapshot in step with the folder. `load_engine` opens a graph with the engine in use;
     `make_model` puts manifest and engine together.
 
-    Every model is opened to see whether it works. The engines of those that `keep_open` leaves out are let go then,
-    opened again when somebody asks, and let go again after `idle` seconds.
+    Every model is opened to see whether it works. At the start their engines are let go then, and opened again when
+    somebody asks; those that `keep_open` leaves out are let go again after `idle` seconds. "all" stay open from the
+    start. What comes later stays open at first: it may take the place of a model that is asked all the time.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class ModelStore:
         self._keep_open = keep_open
         self._idle = idle
         self._reloading = asyncio.Lock()
+        self._started = False
         self.snapshot = Snapshot()
 
     async def reload(self) -> Snapshot:
@@ -115,7 +117,10 @@ class ModelStore:
         first, and then the snapshot is swapped in one step."""
         async with self._reloading:
             self.snapshot = await asyncio.to_thread(self._read)
-            self.let_go()
+            if not self._started:
+                for model in self.snapshot.all():
+                    model.let_go(0)
+                self._started = True
             give_back()
         return self.snapshot
 

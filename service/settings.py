@@ -54,9 +54,9 @@ class Settings(BaseSettings):
 
     keep_open: KeepOpen = Field(
         "aliases",
-        description="models whose engines stay open. All are opened and checked at the start; the others are then let "
-        "go, and opened again when somebody asks, which takes some hundredths of a second. TensorFlow takes seconds, "
-        "so with it all stay open",
+        description="models whose engines stay open. Every one is opened and checked at the start, let go, and opened "
+        "again when somebody asks, which takes some hundredths of a second. Aliases stay open from then on; `all` are "
+        "never let go. TensorFlow takes seconds, so with it all stay open",
     )
     engine_idle: float = Field(
         300.0,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.engines import Engine, Precision
 
 KeepOpen = Literal["all", "aliases", "none"]
-"""the models whose engines are never let go"""
+"""The models whose engines are not let go when they are idle. At the start all are but for "all"."""
 
 
 class Standby:

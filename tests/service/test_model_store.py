@@ -165,6 +165,7 @@ async def test_reloading_swaps_versions_and_keeps_what_did_not_change(artifacts:
 async def test_a_request_keeps_its_model_through_a_swap(artifacts: Path) -> None:
     store = store_of(artifacts)
     held = (await store.reload()).find("stripes")
+    assert (await held.predict(stripe(2)[None])).argmax() == 2
     folder = artifacts / "models" / "stripes" / "1"
     for path in folder.iterdir():
         path.unlink()
@@ -193,15 +194,39 @@ async def test_a_model_answers_in_the_order_of_the_rows(artifacts: Path) -> None
     assert probabilities.argmax(axis=1).tolist() == [digit % 10 for digit in range(200)]
 
 
-@pytest.mark.parametrize(("keep_open", "open_ones"), [("all", "ab"), ("aliases", "a"), ("none", "")])
-async def test_the_engines_that_are_kept_open_are_open_after_the_start(
-    tmp_path: Path, keep_open: str, open_ones: str
+@pytest.mark.parametrize(
+    ("keep_open", "at_first", "in_the_end"), [("all", "ab", "ab"), ("aliases", "", "a"), ("none", "", "")]
+)
+async def test_models_that_are_kept_open_are_so_from_their_first_use(
+    tmp_path: Path, keep_open: str, at_first: str, in_the_end: str
 ) -> None:
+    def open_ones() -> str:
+        return "".join(model.name for model in store.snapshot.all() if is_open(model))
+
     for name in "ab":
         write_model(tmp_path, name)
     write_aliases(tmp_path, {"mnist": "a"})
-    snapshot = await store_of(tmp_path, keep_open=keep_open).reload()
-    assert "".join(model.name for model in snapshot.all() if is_open(model)) == open_ones
+    store = store_of(tmp_path, keep_open=keep_open, engine_idle=3600)
+    models = list((await store.reload()).all())
+    assert open_ones() == at_first
+    for model in models:
+        assert (await model.predict(stripe(3)[None])).argmax() == 3
+    assert open_ones() == "ab"
+    for model in models:
+        model._used -= 3600
+    store.let_go()
+    assert open_ones() == in_the_end
+
+
+async def test_a_version_that_comes_later_is_open_when_it_takes_the_place_of_another(artifacts: Path) -> None:
+    store = store_of(artifacts, keep_open="none", engine_idle=3600)
+    await store.reload()
+    write_model(artifacts, "stripes", "2")
+    newer = (await store.reload()).find("mnist")
+    assert (newer.version, is_open(newer)) == ("2", True)
+    assert store.let_go() == []
+    newer._used -= 3600
+    assert store.let_go() == [newer]
 
 
 async def test_a_model_whose_engine_was_let_go_opens_it_answers_and_lets_go_of_it_when_it_is_idle(
@@ -230,11 +255,14 @@ async def test_a_running_service_lets_go_of_idle_engines(artifacts: Path) -> Non
 
 
 async def test_a_model_that_is_no_alias_any_more_is_not_kept_open(artifacts: Path) -> None:
-    store = store_of(artifacts, keep_open="aliases")
+    store = store_of(artifacts, keep_open="aliases", engine_idle=3600)
     model = (await store.reload()).find("mnist")
+    await model.predict(stripe(3)[None])
+    model._used -= 3600
+    assert store.let_go() == []
     write_aliases(artifacts, {})
-    assert not is_open((await store.reload()).find(model.name))
-    assert not is_open(model)
+    await store.reload()
+    assert store.let_go() == [model]
 
 
 async def test_an_engine_in_use_is_not_let_go(artifacts: Path) -> None:

@@ -1,5 +1,5 @@
-"""From the start of the process to the first prediction, and what one worker takes: ready, and when every model was
-used just now."""
+"""From the start of the process to the first prediction, and what one worker takes: ready, when the models with an
+alias were used, and when every model was used just now."""
 
 import statistics
 import time
@@ -12,7 +12,7 @@ from tests.benchmarks.serving.models import served
 from tests.benchmarks.serving.servers import digit, photo, service
 
 PREDICTIONS = 20  # of each model, before memory is read
-ALIASES = {name: name for name in ("mnist", "cifar10")}  # the models that stay open, and their data sets
+ALIASES = {name: name for name in ("mnist", "cifar10")}  # what is asked for most, and its data sets
 
 
 def measure(bench: Bench) -> Section:
@@ -24,11 +24,15 @@ def measure(bench: Bench) -> Section:
             models, refused = served(child)
             if refused:
                 raise BenchmarkError(f"the service refuses {', '.join(refused)}")
-            ready = _memory_when_used(child, ALIASES)
-            uses = {name: _predict(child, name, dataset) for name, dataset in models.items()}
+            ready = child.memory_mb()
+            # In this order: the same models have names of their own too, by which they would be open already.
+            uses = {name: _predict(child, name, dataset) for name, dataset in ALIASES.items()}
+            used = _memory_when_used(child, ALIASES)
+            uses |= {name: _predict(child, name, dataset) for name, dataset in models.items()}
             for name, value in (
                 ("start, s", child.ready_after),
                 ("memory, MB", ready),
+                ("memory when the aliases are used, MB", used),
                 ("slowest first use, s", max(uses.values())),
             ):
                 section.rounds.setdefault(name, []).append(value)
@@ -36,16 +40,16 @@ def measure(bench: Bench) -> Section:
                 section.rounds["memory when all are used, MB"] = [_memory_when_used(child, models)]
     section.figures = {name: statistics.median(values) for name, values in section.rounds.items()}
     section.lines.append(
-        f"every one of {len(uses)} models answered; the slowest first use: {max(uses, key=uses.__getitem__)}"
+        f"every one of {len(models)} models answered; the slowest first use: {max(uses, key=uses.__getitem__)}"
     )
     return section
 
 
 def _predict(child: Child, name: str, dataset: str) -> float:
     """Seconds of one prediction."""
-    make = digit if dataset == "mnist" else photo
+    request = (digit if dataset == "mnist" else photo)(f"/predict/{name}")
     began = time.perf_counter()
-    answer = ask(child.port, make(f"/predict/{name}"))
+    answer = ask(child.port, request)
     if answer.status != 200:
         raise BenchmarkError(f"{name} answers {answer.status}: {answer.body[:200]!r}")
     return time.perf_counter() - began
