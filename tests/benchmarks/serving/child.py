@@ -102,8 +102,9 @@ def started(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            # Ctrl-C is for the benchmark, which then ends them in order.
-            start_new_session=True,
+            # Ctrl-C is for the benchmark, which then ends them in order. A group does it and no session of its own:
+            # Linux divides a core among sessions first, and niceness counts only within one (sched(7), autogroup).
+            process_group=0,
         )
     child = Child(name, process, port, log)
     try:

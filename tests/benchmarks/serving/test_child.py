@@ -47,6 +47,15 @@ def test_everything_a_server_started_counts_and_ends_with_it(tmp_path: Path) -> 
     assert not there.keys() & every_process().keys()
 
 
+def test_a_load_that_is_niced_yields_to_the_server_which_no_key_interrupts(tmp_path: Path) -> None:
+    """The first needs one session, the second two groups."""
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    cores = [min(os.sched_getaffinity(0))]
+    with started("it", command, port=0, cores=cores, logs=tmp_path, limit=60) as child:
+        assert os.getsid(child.process.pid) == os.getsid(0)
+        assert os.getpgid(child.process.pid) != os.getpgid(0)
+
+
 def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no such setting')"]
     port = free_port()
