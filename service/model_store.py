@@ -89,9 +89,9 @@ class ModelStore:
     """Keeps the snapshot in step with the folder. `load_engine` opens a graph with the engine in use;
     `make_model` puts manifest and engine together.
 
-    Every model is opened to see whether it works. At the start their engines are let go then, and opened again when
-    somebody asks; those that `keep_open` leaves out are let go again after `idle` seconds. "all" stay open from the
-    start. What comes later stays open at first: it may take the place of a model that is asked all the time.
+    Every model is opened to see whether it works. Unless `keep_open` is "all", the engines are let go then, and opened
+    again when somebody asks; those that it leaves out are let go once more after `idle` seconds. A version that comes
+    later is not let go at first: it may take the place of one that is asked all the time.
     """
 
     def __init__(
