@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from service.engines import Engine, Precision
 
 KeepOpen = Literal["all", "aliases", "none"]
-"""The models whose engines are not let go when they are idle. Unless it is "all", every engine is let go at the start."""
+"""Whose engines are not let go when they are idle. Unless it is "all", every engine is let go at the start."""
 
 
 class Standby:
