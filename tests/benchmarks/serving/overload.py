@@ -65,6 +65,7 @@ def measure(bench: Bench) -> Section:
         request = photo() if model == COLOUR else digit()
         rounds: list[tuple[Capacity, Overload]] = []
         with service(bench) as child:
+            _load(bench, child, request, 1)  # the first answer waits for its engine to be opened
             for at in range(bench.plan.overload_rounds):
                 bench.say(f"overload: {model}, round {at + 1} of {bench.plan.overload_rounds}")
                 capacity = _capacity(bench, child, model, request)
