@@ -40,11 +40,17 @@ def test_the_scripts_line_is_read_among_wrks_own() -> None:
 def test_refused_requests_are_no_throughput_but_took_time() -> None:
     found = parsed(printed(refused=6000), processor_seconds=1.6)
     assert (found.per_second, found.refused) == (1000, 6000)
-    assert found.processor_us == pytest.approx(200)
+    assert found.processor_us == pytest.approx(800)
 
 
 @pytest.mark.parametrize(
-    "output", ["unable to connect to 127.0.0.1:1 Connection refused", printed(failed=3), printed(requests=0)]
+    "output",
+    [
+        "unable to connect to 127.0.0.1:1 Connection refused",
+        printed(failed=3),
+        printed(requests=0),
+        printed(refused=8000),
+    ],
 )
 def test_a_load_that_was_none_is_no_measurement(output: str) -> None:
     with pytest.raises(BenchmarkError):

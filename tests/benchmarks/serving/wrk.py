@@ -39,7 +39,7 @@ class Load(NamedTuple):
     refused: int
     """answers of status 400 and above"""
     processor_us: float
-    """of the server, a request"""
+    """of the server, for each request that was not refused: what the others took is in it"""
 
 
 def installed() -> bool:
@@ -102,10 +102,13 @@ def parsed(output: str, processor_seconds: float) -> Load:
         raise BenchmarkError(
             f"{figures['failed']} connections failed, {figures['requests']} requests were answered"
         )
+    served = figures["requests"] - figures["refused"]
+    if not served:
+        raise BenchmarkError(f"all of {figures['refused']} requests were refused")
     return Load(
-        per_second=(figures["requests"] - figures["refused"]) / (figures["duration"] / 1e6),
+        per_second=served / (figures["duration"] / 1e6),
         p50_ms=figures["p50"] / 1e3,
         p99_ms=figures["p99"] / 1e3,
         refused=figures["refused"],
-        processor_us=1e6 * processor_seconds / figures["requests"],
+        processor_us=1e6 * processor_seconds / served,
     )
