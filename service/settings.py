@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         "and a longer queue would only make late the answers that there are",
     )
     inline_run: float = Field(
-        0.0015,
+        0.002,
         ge=0,
         description="seconds: shorter runs are done by the event loop itself, the hand-over to a thread costs more; "
         "0 for none",
