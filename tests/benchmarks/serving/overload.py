@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.benchmarks.serving.bench import COLOUR, CONNECTIONS, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child, reported
 from tests.benchmarks.serving.errors import BenchmarkError
-from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.messages import Request, ask
 from tests.benchmarks.serving.servers import digit, photo, service
 from tests.benchmarks.serving.wrk import Load, load
 
@@ -65,7 +65,7 @@ def measure(bench: Bench) -> Section:
         request = photo() if model == COLOUR else digit()
         rounds: list[tuple[Capacity, Overload]] = []
         with service(bench) as child:
-            _load(bench, child, request, 1)  # the first answer waits for its engine to be opened
+            ask(child.port, request)  # the first answer waits for its engine to be opened
             for at in range(bench.plan.overload_rounds):
                 bench.say(f"overload: {model}, round {at + 1} of {bench.plan.overload_rounds}")
                 capacity = _capacity(bench, child, model, request)
