@@ -10,7 +10,6 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from service.engines import Precision
-from service.manifest import IMAGE_INPUT
 
 _EXACT_ROWS = 8  # up to here every batch size is compiled as it is
 _HINTS: dict[Precision, str] = {"float32": "f32", "bfloat16": "bf16"}
@@ -51,9 +50,12 @@ class OpenVino:
         except IndexError:
             request = self._compiled.create_infer_request()
         rows = len(images)
-        request.infer({IMAGE_INPUT: _padded(images)}, share_inputs=True, share_outputs=True)
+        # A tensor instead of an array, which takes 15 µs to become one on the way.
+        request.infer(ov.Tensor(_writable(_padded(images)), shared_memory=True), share_outputs=True)
+        # One by one: `output_tensors` takes 40 µs for the same.
+        tensors = (request.get_output_tensor(at) for at in range(len(self._outputs)))
         # Copies: the request's own memory is overwritten by its next run.
-        answers = [np.array(tensor.data[:rows]) for tensor in request.output_tensors]
+        answers = [np.array(tensor.data[:rows]) for tensor in tensors]
         self._requests.append(request)
         return answers
 
@@ -68,6 +70,11 @@ def _settle() -> None:
     with _settling:
         _ = ov.Tensor(np.zeros(1, np.uint8), shared_memory=True).data
         ov.Type.u8.to_dtype()
+
+
+def _writable(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """OpenVINO shares no memory that it could not write to."""
+    return images if images.flags.writeable else images.copy()
 
 
 def _padded(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -144,6 +144,19 @@ def test_answers_outlive_the_next_run(engine: EngineName) -> None:
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
+def test_images_are_read_as_they_lie_and_left_so(engine: EngineName) -> None:
+    """As a request's bytes are: nobody may write to them. Or a view that skips some."""
+    pictures, _ = test_set("mnist")
+    opened_engine = opened("mnist-8-filters", engine)
+    expected = opened_engine.run(np.array(pictures[:16:2]))[0]
+    locked = np.frombuffer(pictures[:16].tobytes(), np.uint8).reshape(16, 28, 28, 1)
+    for images in (locked[::2], np.frombuffer(locked[::2].tobytes(), np.uint8).reshape(8, 28, 28, 1)):
+        assert not images.flags.writeable
+        assert opened_engine.run(images)[0] == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(locked, pictures[:16])
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
 async def test_the_service_runs_on_the_engine_that_is_set(engine: EngineName, tmp_path: Path) -> None:
     async with serving(linked(tmp_path, "mnist-8-filters"), engine=engine) as client:
         detail = (await client.get("/models/mnist-8-filters")).json()
