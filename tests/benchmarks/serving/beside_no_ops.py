@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from tests.benchmarks.serving.bench import BEST_DIGITS, COLOUR, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child
-from tests.benchmarks.serving.engine_alone import engine_alone
+from tests.benchmarks.serving.engine_alone import engines_alone
 from tests.benchmarks.serving.messages import binary_tensor, encoded, form, get, test_images
 from tests.benchmarks.serving.servers import NO_OPS, digit, no_op, photo, service
 from tests.benchmarks.serving.turns import ONE, P50, PROCESSOR, RATE, Case, Turns, row
@@ -33,8 +33,8 @@ def measure(bench: Bench) -> Section:
                 turns.add(name + ONE, Case(child, digit(), 1), warm=0)
         _add_ours(turns, ours)
         _add_tensors(turns, ours, section)
-        for model in (DIGITS, BEST_DIGITS, COLOUR):
-            engine = stack.enter_context(engine_alone(bench, model))
+        engines = stack.enter_context(engines_alone(bench, (DIGITS, BEST_DIGITS, COLOUR)))
+        for model, engine in engines.items():
             turns.add_engine(_engine(model), engine)
             section.lines.append(f"{model} by {engine.name} alone is fastest with {engine.rows} rows a run")
             section.rounds[f"{_engine(model)}, by rows a run"] = list(engine.sweep.values())
