@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         description="images that may wait, each with some kilobytes; more are refused at once, while waiting is short",
     )
     max_queue_delay: float = Field(
-        0.25,
+        0.5,
         gt=0,
         description="seconds that a single image may have to wait, as far as the latest runs tell; beyond, it is "
         "refused at once. Parts of a batch are not: they wait in a lane of their own. Nor are images of which an "
