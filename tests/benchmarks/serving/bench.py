@@ -37,7 +37,7 @@ class Plan:
     overloaded: tuple[str, ...]
     """models"""
     stage_seconds: float
-    stage_repeats: int
+    hot_path_rounds: int
     soak_seconds: float
 
 
@@ -52,7 +52,7 @@ FULL = Plan(
     overload_seconds=6.0,
     overloaded=(COLOUR, DIGITS),
     stage_seconds=0.5,
-    stage_repeats=3,
+    hot_path_rounds=3,
     soak_seconds=300.0,
 )
 SHORT = Plan(
@@ -66,7 +66,7 @@ SHORT = Plan(
     overload_seconds=1.0,
     overloaded=(COLOUR,),
     stage_seconds=0.15,
-    stage_repeats=1,
+    hot_path_rounds=1,
     soak_seconds=0.0,
 )
 

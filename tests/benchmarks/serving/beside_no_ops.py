@@ -38,7 +38,7 @@ def measure(bench: Bench) -> Section:
             turns.add_engine(_engine(model), engine)
             section.lines.append(f"{model} by {engine.name} alone is fastest with {engine.rows} rows a run")
             section.rounds[f"{_engine(model)}, by rows a run"] = list(engine.sweep.values())
-        turns.take("beside the no-ops")
+        turns.take("beside the no-ops", bench.plan.rounds)
         section.rows = [row(section, name, child, one=name + ONE) for name, child in no_ops.items()]
         section.rows.append(row(section, OURS, ours, one=OURS + ONE))
     others = [

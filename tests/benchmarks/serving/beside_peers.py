@@ -135,7 +135,7 @@ def _measured(bench: Bench, section: Section, peer: Peer, ours: Child) -> Row:
         turns.add(peer.name, Case(child, peer.request()), warm=2)
         turns.add(peer.name + ONE, Case(child, peer.request(), 1), warm=0)
         turns.add(_beside(peer.name), Case(ours, digit()))
-        turns.take(peer.name)
+        turns.take(peer.name, bench.plan.rounds)
         return row(section, peer.name, child, one=peer.name + ONE)
 
 

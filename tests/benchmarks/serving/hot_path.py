@@ -35,10 +35,10 @@ def measure(bench: Bench) -> Section:
     with no_op(bench, BARE) as bare, service(bench) as ours:
         turns.add(BARE, Case(bare, digit()))
         turns.add(OURS, Case(ours, digit()))
-        turns.take("hot path")
+        turns.take("hot path", bench.plan.hot_path_rounds)
         rows = max(1, round(rows_a_run(ours, DIGITS)))
     bench.say(f"hot path: the parts, with {rows} rows a run")
-    repeats = [_stages(bench, rows) for _ in range(bench.plan.stage_repeats)]
+    repeats = [_stages(bench, rows) for _ in range(bench.plan.hot_path_rounds)]
     stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
     total, http = section.median(f"{OURS}: {PROCESSOR}"), section.median(f"{BARE}: {PROCESSOR}")
     lines = breakdown(total, http, stages)

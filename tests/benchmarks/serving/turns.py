@@ -51,9 +51,9 @@ class Turns:
     def add_engine(self, name: str, engine: Engine) -> None:
         self._steps.append(partial(self._measure_engine, name, engine))
 
-    def take(self, title: str) -> None:
-        for at in range(self._bench.plan.rounds):
-            self._bench.say(f"{title}: round {at + 1} of {self._bench.plan.rounds}")
+    def take(self, title: str, rounds: int) -> None:
+        for at in range(rounds):
+            self._bench.say(f"{title}: round {at + 1} of {rounds}")
             for step in self._steps if at % 2 == 0 else reversed(self._steps):
                 step()
 
