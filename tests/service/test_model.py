@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from service.app import create_app
-from service.model import FLOODED_RUN, LATE, Model
+from service.model import FLOODED_RUN, LATE, TIMED_RUNS, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
 from tests.service.test_load import flood
@@ -71,6 +71,20 @@ async def test_a_flooded_loop_does_short_runs_itself(app: FastAPI, seconds: floa
         flood(model._batcher.load, until=asyncio.get_running_loop().time())
         await model.predict(IMAGES)
     assert (engine.threads[0] is threading.current_thread()) is inline
+
+
+@pytest.mark.parametrize(("inline_run", "runs", "inline"), [(0, 2, False), (10, 2 * TIMED_RUNS, True)])
+async def test_a_start_waits_for_few_runs_of_a_net_that_takes_longer_than_the_loop_gives(
+    artifacts: Path, inline_run: float, runs: int, *, inline: bool
+) -> None:
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=inline_run))
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        engine = WatchedEngine(model)
+        model.time_runs()
+        assert len(engine.threads) == runs
+        await model.predict(IMAGES)
+    assert (engine.threads[-1] is threading.current_thread()) is inline
 
 
 def keep_the_loop_for(seconds: float) -> None:
