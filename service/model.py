@@ -18,7 +18,8 @@ from service.standby import Standby
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
-SLOW = 2  # times the limit: where two runs take longer than that, something else that held them up is not the reason
+SLOW = 2
+"""Times the limit: a run is not short where two of them took longer than that, whatever held them up."""
 SEVERAL = 8  # rows, to tell what a row more takes
 LATE = 4  # times its own length: a run that is noticed later than that is better done by the loop
 FLOODED_RUN = 0.05

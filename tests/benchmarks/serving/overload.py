@@ -21,7 +21,9 @@ from tests.benchmarks.serving.wrk import Load, load
 
 TIMES = 4
 BOUND = 5  # times the unloaded p99
-WARM = 1.5  # seconds at least: for half a second the queue is let grow, for half a second that may pass (service.load)
+WARM = 1.5
+"""Seconds at least before anything is counted: callers are refused for half a second before that is a flood
+(service.load), and those who are in the queue by then are answered within another half."""
 CLIENTS = {COLOUR: (8, 16), DIGITS: (CONNECTIONS, 4 * CONNECTIONS)}
 """Connections with which a model is at its best. All of a run are answered at once, and a run of 32 photographs takes a
 tenth of a second: a load of two seconds would be told apart in steps of a twentieth."""
