@@ -15,6 +15,12 @@ MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person ma
 
 _BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'[;\s]name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+_USUAL_HEAD = re.compile(
+    rb'\r\nContent-Disposition: form-data; name="([^"\\\r\n]*)"(?:; filename="([^"\\\r\n]*)")?'
+    rb"(?:\r\nContent-Type: [^\r\n]*)?\r\n\r\n",
+    re.IGNORECASE,
+)
+"""What nearly every client writes: one match instead of four searches."""
 _FILE_NAME = re.compile(rb'[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 
 
@@ -121,6 +127,12 @@ def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
 
 def _part(piece: bytes) -> tuple[str | None, Upload]:
     """Field name and contents of what stands between two delimiters."""
+    usual = _USUAL_HEAD.match(piece)
+    if usual is not None:
+        name, file_name = usual.groups()
+        return name.decode("utf-8", "replace"), Upload(
+            piece[usual.end() :], None if file_name is None else file_name.decode("utf-8", "replace")
+        )
     head, separator, data = piece.partition(b"\r\n\r\n")
     if not separator:
         raise InvalidParameter("the form is broken: a part has no empty line after its headers")

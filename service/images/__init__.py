@@ -74,10 +74,15 @@ def _digits_as_they_are(files: list[bytes], spec: InputSpec, options: PrepareOpt
     shape = (digits.SIDE, digits.SIDE, 1)
     if (spec.height, spec.width, spec.channels) != shape or options.preprocess == "none":
         return {}
-    read = ((at, small_png.read(data)) for at, data in enumerate(files))
-    small = {at: image for at, image in read if image is not None and image.shape == shape}
-    found = digits.recognised_each(np.stack([*small.values()])[..., 0], options.invert) if small else []
-    return {at: _prepared(one) for at, one in zip(small, found, strict=True) if one is not None}
+    places, images = small_png.read_each(files, shape)
+    if not places:
+        return {}
+    shares = digits.ink_of_recognised(images[..., 0], options.invert)
+    return {
+        at: Prepared(image, [digits.OWN_FORM], ink_share=share)
+        for at, image, share in zip(places, images, shares, strict=True)
+        if share is not None
+    }
 
 
 def _prepared_or_problem(

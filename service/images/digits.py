@@ -137,15 +137,14 @@ def recognised(grey: NDArray[np.uint8], invert: Invert) -> Digit | None:
     return None
 
 
-def recognised_each(images: NDArray[np.uint8], invert: Invert) -> list[Digit | None]:
-    """Of uint8 [N,28,28], those that are in MNIST's own form as they came; None for others, their negatives too."""
+def ink_of_recognised(images: NDArray[np.uint8], invert: Invert) -> list[float | None]:
+    """Of uint8 [N,28,28], the share of ink of those that are in MNIST's own form as they came; None for others, their
+    negatives too."""
     if invert == "yes":
         return [None] * len(images)
-    shares = (images > form.INK).mean((1, 2)).tolist()
-    return [
-        Digit(image, [OWN_FORM], ink_share=share) if formed else None
-        for image, formed, share in zip(images, form.have_form(images).tolist(), shares, strict=True)
-    ]
+    shares = form.ink_shares(images).tolist()
+    formed = form.have_form(images).tolist()
+    return [share if has_form else None for share, has_form in zip(shares, formed, strict=True)]
 
 
 def _polarity(found: Excess, invert: Invert) -> tuple[bool, float]:

@@ -6,52 +6,93 @@ called directly. Whatever is in any way unusual or wrong goes the long way, whic
 
 import struct
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import _imaging
 
 LONGEST = 64  # px
-_HEAD = struct.Struct(">8sI4sII5BII4s")  # up to the first byte of the pixels' chunk
+_HEAD = struct.Struct(">8sI4sII5BI")  # up to the pixels' chunk
 _HEADER_BYTES = 13
+_PIXELS = _HEAD.size + 8  # where they begin: after their chunk's length and name
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _CHANNELS = {(8, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 3}  # by depth, colour, compression, filter, interlacing
 _MODES = {1: "L", 3: "RGB"}
 
+Shape = tuple[int, int, int]
+"""H,W,C"""
+
 
 def read(data: bytes) -> NDArray[np.uint8] | None:
     """uint8 [H,W,C] of a plain 8-bit grey or RGB PNG of at most 64 × 64 pixels; None for anything else."""
-    if len(data) < _HEAD.size + len(_END):
+    shape, stream = _shape(data[: _HEAD.size]), _stream(data)
+    if shape is None or stream is None:
         return None
-    signature, length, header, width, height, *kind, check, size, pixels = _HEAD.unpack_from(data)
+    images, damaged = _inflated([stream], shape)
+    return None if damaged else images[0]
+
+
+def read_each(files: list[bytes], shape: Shape) -> tuple[list[int], NDArray[np.uint8]]:
+    """Of many files those that `read` reads and that have this shape: their places, and uint8 [N,H,W,C]."""
+    streams = {
+        at: stream
+        for at, data in enumerate(files)
+        if _shape(data[: _HEAD.size]) == shape and (stream := _stream(data)) is not None
+    }
+    places = [*streams]
+    images, damaged = _inflated([*streams.values()], shape)
+    if damaged:
+        images = np.delete(images, damaged, axis=0)
+        for at in reversed(damaged):
+            del places[at]
+    return places, images
+
+
+@lru_cache(maxsize=64)
+def _shape(head: bytes) -> Shape | None:
+    """What a file's first bytes say; they are the same in all files of one shape."""
+    if len(head) < _HEAD.size:
+        return None
+    signature, length, header, width, height, *kind, check = _HEAD.unpack(head)
+    channels = _CHANNELS.get(tuple(kind))
     if (
-        (signature, length, header, pixels) != (b"\x89PNG\r\n\x1a\n", _HEADER_BYTES, b"IHDR", b"IDAT")
+        (signature, length, header) != (b"\x89PNG\r\n\x1a\n", _HEADER_BYTES, b"IHDR")
         or not (0 < width <= LONGEST and 0 < height <= LONGEST)
-        or data[_HEAD.size + size + 4 :] != _END
+        or channels is None
+        or check != zlib.crc32(head[12:29])
     ):
         return None
-    channels = _CHANNELS.get(tuple(kind))
-    end = _HEAD.size + size
-    if channels is None or check != zlib.crc32(data[12:29]):
-        return None
-    if zlib.crc32(data[_HEAD.size - 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-        return None
-    return _inflated(data[_HEAD.size : end], width, height, channels)
+    return height, width, channels
 
 
-def _inflated(stream: bytes, width: int, height: int, channels: int) -> NDArray[np.uint8] | None:
-    """By what `Image.frombytes` and `Image.tobytes` call: around it they take as long again as it does."""
-    mode, whole, count = _MODES[channels], (0, 0, width, height), width * height * channels
+def _stream(data: bytes) -> bytes | None:
+    """The compressed pixels, if they are all that stands between the header and the end."""
+    end = _PIXELS + int.from_bytes(data[_HEAD.size : _HEAD.size + 4], "big")
+    if data[_HEAD.size + 4 : _PIXELS] != b"IDAT" or data[end + 4 :] != _END:
+        return None
+    if zlib.crc32(data[_HEAD.size + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+        return None
+    return data[_PIXELS:end]
+
+
+def _inflated(streams: list[bytes], shape: Shape) -> tuple[NDArray[np.uint8], list[int]]:
+    """uint8 [N,H,W,C], and the places of those that are damaged. All are decoded into one tall picture, by what
+    `Image.frombytes` and `Image.tobytes` call: around it they take as long again as it does."""
+    height, width, channels = shape
+    mode, tall = _MODES[channels], height * len(streams)
+    damaged: list[int] = []
     try:
-        picture = _imaging.new(mode, (width, height))
-        decoder = _imaging.zip_decoder(mode, mode, 0)
-        decoder.setimage(picture, whole)
-        unread, damage = decoder.decode(stream)
+        picture = _imaging.new(mode, (width, tall))
+        for at, stream in enumerate(streams):
+            decoder = _imaging.zip_decoder(mode, mode, 0)
+            decoder.setimage(picture, (0, at * height, width, (at + 1) * height))
+            unread, damage = decoder.decode(stream)
+            if unread >= 0 or damage:
+                damaged.append(at)
         encoder = _imaging.raw_encoder(mode, mode, 0, 1)
-        encoder.setimage(picture, whole)
-        pixels: bytes = encoder.encode(count)[2]
-    except (AttributeError, TypeError):  # a Pillow that has them otherwise
-        return None
-    if unread >= 0 or damage or len(pixels) != count:
-        return None
-    return np.frombuffer(pixels, np.uint8).reshape(height, width, channels)
+        encoder.setimage(picture, (0, 0, width, tall))
+        pixels: bytes = encoder.encode(tall * width * channels)[2]
+        return np.frombuffer(pixels, np.uint8).reshape(len(streams), *shape), damaged
+    except (AttributeError, TypeError, ValueError):  # a Pillow that has them otherwise
+        return np.empty((len(streams), *shape), np.uint8), [*range(len(streams))]

@@ -159,7 +159,7 @@ async def _answer_each(
     images = [one.image for one in prepared if isinstance(one, Prepared)]
     rankings: Iterator[Ranking] = iter(())
     if images:
-        stacked = np.stack(images)
+        stacked = np.concatenate(images).reshape(-1, *images[0].shape)  # `stack` looks at each in Python
         rankings = iter(
             rank(await model.predict(stacked, deadline=deadline, wanted=still_connected(request)))
         )

@@ -59,6 +59,12 @@ async def test_a_raw_body_is_the_image(content_type: str | None) -> None:
         ('name="file"', None),
         ('name="file"; filename="a \\"b\\"; name=x.png"', 'a "b"; name=x.png'),
         ('name="file"; filename="größe.png"', "größe.png"),
+        ('name="file"; filename=""', ""),
+        ('name="file"; filename="a.png"\r\nContent-Type: image/png', "a.png"),
+        ('name="file"\r\nContent-Type: image/png; name="other"', None),
+        ('name="file"; filename="a.png"\r\nContent-Type: image/png\r\nContent-Length: 9', "a.png"),
+        ('name="file"; filename="a.png"; size=9', "a.png"),
+        ('name="file";filename="a.png"', "a.png"),
     ],
 )
 async def test_a_form_gives_its_file(head: str, name: str | None) -> None:

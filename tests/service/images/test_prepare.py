@@ -138,6 +138,41 @@ def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
         assert small_png.read(data) is None
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_many_are_read_as_each_is_whatever_stands_beside_them(mode: str) -> None:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    random = np.random.default_rng(0)
+    whole = [
+        png(
+            8,
+            6,
+            colour=channels - 1,
+            rows=b"".join(bytes([filtering]) + random.bytes(8 * channels) for _ in range(6)),
+        )
+        for filtering in range(5)
+    ]
+    row = b"\0" + b"\xff" * 8 * channels
+    short, cut, long = (
+        png(8, 6, colour=channels - 1, rows=rows) for rows in (row * 3, row * 3 + row[:4], row * 9)
+    )
+    wrong_filter = png(8, 6, colour=channels - 1, rows=b"\t" + bytes(6 * (1 + 8 * channels) - 1))
+    others = [cut, png(8, 8), b"", long, wrong_filter, png(6, 8, colour=channels - 1)]
+    files = [one for pair in zip([*whole, whole[0]], others, strict=True) for one in pair]
+    files += [long, short, cut, long]
+    read = {at: image for at, data in enumerate(files) if (image := small_png.read(data)) is not None}
+    expected = {at: image for at, image in read.items() if image.shape == (6, 8, channels)}
+    places, images = small_png.read_each(files, (6, 8, channels))
+    assert places == [*expected]
+    assert set(places) >= {0, 2, 4, 6, 8, 10, 12, 13, 15}
+    assert (images == np.stack([*expected.values()])).all()
+
+
+def test_of_many_there_may_be_none_to_read() -> None:
+    for files in ([], [b"no image"], [png(8, 6, rows=bytes(5))]):
+        places, images = small_png.read_each(files, (6, 8, 1))
+        assert (places, images.shape) == ([], (0, 6, 8, 1))
+
+
 def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
     random = np.random.default_rng(0)
     some = mnist[:500]
@@ -148,6 +183,7 @@ def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
     assert form.have_form(images).tolist() == expected
     assert all(expected[:10_000])
     assert not all(expected[10_000:])
+    assert form.ink_shares(images).tolist() == [form.ink_share(image) for image in images]
 
 
 def one_by_one(files: list[bytes], spec: InputSpec, options: PrepareOptions) -> list[Prepared | Problem]:
