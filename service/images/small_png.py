@@ -41,6 +41,8 @@ def read_each(files: list[bytes], shape: Shape) -> tuple[list[int], NDArray[np.u
         if _shape(data[: _HEAD.size]) == shape and (stream := _stream(data)) is not None
     }
     places = [*streams]
+    if not places:
+        return [], np.empty((0, *shape), np.uint8)
     images, damaged = _inflated([*streams.values()], shape)
     if damaged:
         images = np.delete(images, damaged, axis=0)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +172,18 @@ def test_of_many_there_may_be_none_to_read() -> None:
     for files in ([], [b"no image"], [png(8, 6, rows=bytes(5))]):
         places, images = small_png.read_each(files, (6, 8, 1))
         assert (places, images.shape) == ([], (0, 6, 8, 1))
+
+
+def test_a_pillow_that_has_its_decoders_otherwise_goes_the_long_way(
+    monkeypatch: pytest.MonkeyPatch, mnist: Images
+) -> None:
+    monkeypatch.setattr(small_png, "_imaging", SimpleNamespace())
+    data = encoded(mnist[0])
+    assert small_png.read(data) is None
+    assert small_png.read_each([data], (28, 28, 1))[0] == []
+    [shown] = prepare_each([data], DIGIT, PrepareOptions(), max_pixels=MAX_PIXELS)
+    assert isinstance(shown, Prepared)
+    assert (shown.image[..., 0] == mnist[0]).all()
 
 
 def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
