@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.serving import (
+    batch_path,
     beside_no_ops,
     beside_peers,
     hot_path,
@@ -38,10 +39,11 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "overload": overload.measure,
     "workers": workers.measure,
     "hot-path": hot_path.measure,
+    "batch-path": batch_path.measure,
     "soak": soak.measure,
 }
 QUIET = 0.9
-LONG = ("peers", "workers", "soak")
+LONG = ("peers", "workers", "batch-path", "soak")
 """not in the short form"""
 
 
@@ -111,7 +113,9 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--short", action="store_true", help="within a minute: short rounds; no peers, workers, soak"
+        "--short",
+        action="store_true",
+        help="within a minute: short rounds; no peers, workers, batch path, soak",
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument(

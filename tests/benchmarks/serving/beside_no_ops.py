@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from tests.benchmarks.serving.bench import BEST_DIGITS, COLOUR, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child
 from tests.benchmarks.serving.engine_alone import engines_alone
-from tests.benchmarks.serving.messages import binary_tensor, encoded, form, get, test_images
+from tests.benchmarks.serving.messages import Request, binary_tensor, encoded, form, get, test_images
 from tests.benchmarks.serving.servers import NO_OPS, digit, no_op, photo, service
 from tests.benchmarks.serving.turns import ONE, P50, PROCESSOR, RATE, Case, Turns, row
 
@@ -54,15 +54,18 @@ def _engine(model: str) -> str:
 
 
 def _add_ours(turns: Turns, ours: Child) -> None:
-    files = [encoded(one) for one in test_images("mnist", ROWS)]
     turns.add(OURS, Case(ours, digit()), warm=1)
     turns.add(OURS + ONE, Case(ours, digit(), 1), warm=0)
-    turns.add(FORM, Case(ours, form(f"/predict/{DIGITS}", "file", files[:1])))
-    batch = form(f"/predict/{DIGITS}/batch", "files", files)
-    turns.add(BATCH, Case(ours, batch, BATCH_CONNECTIONS, ROWS))
-    batch = form(f"/predict/{BEST_DIGITS}/batch", "files", files)
-    turns.add(BEST_BATCH, Case(ours, batch, BATCH_CONNECTIONS, ROWS))
+    turns.add(FORM, Case(ours, form(f"/predict/{DIGITS}", "file", [digit().body])))
+    turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), BATCH_CONNECTIONS, ROWS))
+    turns.add(BEST_BATCH, Case(ours, batch_of_digits(BEST_DIGITS), BATCH_CONNECTIONS, ROWS))
     turns.add(PHOTO, Case(ours, photo()))
+
+
+def batch_of_digits(model: str) -> Request:
+    """The first ROWS test images as PNGs in one form."""
+    files = [encoded(one) for one in test_images("mnist", ROWS)]
+    return form(f"/predict/{model}/batch", "files", files)
 
 
 def _add_tensors(turns: Turns, ours: Child, section: Section) -> None:

@@ -6,6 +6,7 @@ difference, and said to be one.
 """
 
 import statistics
+from typing import NamedTuple
 
 from tests.benchmarks.serving.bench import DIGITS, Bench, Section
 from tests.benchmarks.serving.beside_no_ops import BARE
@@ -28,6 +29,15 @@ PARTS = {
 """of the application, each timed in a loop"""
 
 
+class Part(NamedTuple):
+    """Of what a prediction takes."""
+
+    name: str
+    microseconds: float
+    how: str
+    """it was got"""
+
+
 def measure(bench: Bench) -> Section:
     """Microseconds of processor time for one prediction at 32 clients."""
     section = Section()
@@ -41,44 +51,48 @@ def measure(bench: Bench) -> Section:
     repeats = [_stages(bench, rows) for _ in range(bench.plan.hot_path_rounds)]
     stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
     total, http = section.median(f"{OURS}: {PROCESSOR}"), section.median(f"{BARE}: {PROCESSOR}")
-    lines = breakdown(total, http, stages)
-    section.rounds |= {f"{name}: us": [value] for name, value, _ in lines}
+    parts = breakdown(total, http, stages)
+    section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
     section.lines = [
         f"one prediction at 32 clients, {rows} rows a run, processor time:",
-        *_table(lines).splitlines(),
+        *table_of(parts).splitlines(),
     ]
     return section
 
 
-def breakdown(total: float, http: float, stages: dict[str, float]) -> list[tuple[str, float, str]]:
-    """(part, microseconds, how it was got), the parts in the order of a request; together they are the total."""
-    parts = [(name, stages[name], how) for name, how in PARTS.items()]
-    between = stages["application"] - sum(value for _, value, _ in parts)
+def breakdown(total: float, http: float, stages: dict[str, float]) -> list[Part]:
+    """The parts in the order of a request; together they are the total."""
+    parts = [Part(name, stages[name], how) for name, how in PARTS.items()]
+    between = stages["application"] - sum(part.microseconds for part in parts)
     rest = total - http - stages["application"]
     return [
-        (
+        Part(
             "HTTP server and parsing",
             http,
             "the bare ASGI app under the same load (two writes an answer; ours is one)",
         ),
         *parts,
-        (
+        Part(
             "between the parts",
             between,
             "the application past the server, 32 calls at a time, less the parts: awaits, colder caches",
         ),
-        (
+        Part(
             "rest",
             rest,
             "the server under load, less HTTP and the application: smaller runs, wake-ups, larger answers",
         ),
-        ("in all", total, "the server under load, /proc/<pid>/stat"),
+        Part("in all", total, "the server under load, /proc/<pid>/stat"),
     ]
 
 
-def _table(lines: list[tuple[str, float, str]]) -> str:
-    total = lines[-1][1]
-    rows = [(name, how, f"{value:.1f}", f"{100 * value / total:.0f} %") for name, value, how in lines]
+def table_of(parts: list[Part]) -> str:
+    """Markdown; the last part is the whole, of which each is a share."""
+    total = parts[-1].microseconds
+    rows = [
+        (part.name, part.how, f"{part.microseconds:.1f}", f"{100 * part.microseconds / total:.0f} %")
+        for part in parts
+    ]
     return table(("part", "how it was got", "µs", "share"), rows, left=2)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.benchmarks.serving import batch_path
 from tests.benchmarks.serving.bench import Cores, Row, Section
 from tests.benchmarks.serving.goals import judged
 from tests.benchmarks.serving.hot_path import PARTS, breakdown
@@ -53,6 +54,14 @@ def test_the_parts_of_a_request_add_up_to_all_of_it() -> None:
     assert lines[-1][:2] == ("in all", 200.0)
     assert sum(value for _, value, _ in lines[:-1]) == pytest.approx(200)
     assert ("rest", 110.0) in [line[:2] for line in lines]
+
+
+def test_so_do_those_of_an_image_in_a_batch() -> None:
+    stages = dict.fromkeys(batch_path.PARTS, 2.0) | {"endpoint": 25.0, "inflating": 1.0}
+    parts = batch_path.breakdown(30.0, stages)
+    assert parts[-1][:2] == ("in all", 30.0)
+    assert sum(part.microseconds for part in parts[:-1]) == pytest.approx(30)
+    assert [part[:2] for part in parts[-3:-1]] == [("between the parts", 15.0), ("rest", 5.0)]
 
 
 def test_growth_is_counted_from_the_first_minute_on() -> None:

@@ -1,0 +1,64 @@
+"""Where each microsecond of an image in a batch of PNGs goes, as hot_path.py tells it of a request about one image."""
+
+import statistics
+
+from tests.benchmarks.serving.bench import DIGITS, Bench, Section
+from tests.benchmarks.serving.beside_no_ops import BATCH, BATCH_CONNECTIONS, ROWS, batch_of_digits
+from tests.benchmarks.serving.child import reported
+from tests.benchmarks.serving.hot_path import Part, table_of
+from tests.benchmarks.serving.servers import service
+from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
+
+PARTS = {
+    "form": "read_many(request)",
+    "decode": "images.prepare_each: PNGs → uint8 [64,28,28,1]",
+    "engine": f"Model.infer with {ROWS} rows",
+    "ranking": "rank(): top-k, margin, entropy",
+    "JSON": "to_json of the answer",
+}
+"""of the endpoint, each timed in a loop"""
+
+
+def measure(bench: Bench) -> Section:
+    """Microseconds of processor time for one image of 64 in a request."""
+    section = Section()
+    turns = Turns(bench, section)
+    with service(bench) as ours:
+        turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), BATCH_CONNECTIONS, ROWS))
+        turns.take("batch path", bench.plan.hot_path_rounds)
+    bench.say("batch path: the parts")
+    options = ("--seconds", bench.plan.stage_seconds)
+    repeats: list[dict[str, float]] = [
+        reported("batch_stages", *options, core=bench.cores.server, limit=120)
+        for _ in range(bench.plan.hot_path_rounds)
+    ]
+    stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
+    parts = breakdown(section.median(f"{BATCH}: {PROCESSOR}"), stages)
+    section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
+    section.rounds["inflating: us"] = [stages["inflating"]]
+    section.lines = [
+        f"an image of {ROWS} in a request, {BATCH_CONNECTIONS} connections, processor time:",
+        *table_of(parts).splitlines(),
+        f"zlib alone takes {stages['inflating']:.1f} µs to inflate one: part of `decode`",
+    ]
+    return section
+
+
+def breakdown(total: float, stages: dict[str, float]) -> list[Part]:
+    """The parts in the order of a request; together they are the total."""
+    parts = [Part(name, stages[name], how) for name, how in PARTS.items()]
+    between = stages["endpoint"] - sum(part.microseconds for part in parts)
+    return [
+        *parts,
+        Part(
+            "between the parts",
+            between,
+            "the endpoint, a batch at a time, less the parts: answers, a thread, colder caches",
+        ),
+        Part(
+            "rest",
+            total - stages["endpoint"],
+            "the server under load, less the endpoint: HTTP, middleware, other batches",
+        ),
+        Part("in all", total, "the server under load, /proc/<pid>/stat"),
+    ]
