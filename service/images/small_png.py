@@ -26,8 +26,9 @@ Shape = tuple[int, int, int]
 
 def read(data: bytes) -> NDArray[np.uint8] | None:
     """uint8 [H,W,C] of a plain 8-bit grey or RGB PNG of at most 64 × 64 pixels; None for anything else."""
-    shape, stream = _shape(data[: _HEAD.size]), _stream(data)
-    if shape is None or stream is None:
+    shape = _shape(data[: _HEAD.size])
+    # In this order: the checksum of a large picture takes long.
+    if shape is None or (stream := _stream(data)) is None:
         return None
     images, damaged = _inflated([stream], shape)
     return None if damaged else images[0]
