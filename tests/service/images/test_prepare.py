@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,6 +138,22 @@ def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
         b"",
     ):
         assert small_png.read(data) is None
+
+
+def test_short_way_takes_no_checksum_of_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_of: list[int] = []
+
+    def checksum(data: bytes) -> int:
+        taken_of.append(len(data))
+        return zlib.crc32(data)
+
+    random = np.random.default_rng(0)
+    large = png(400, 50, rows=b"".join(b"\0" + random.bytes(400) for _ in range(50)))
+    plain = png(8, 6)
+    monkeypatch.setattr(small_png, "zlib", SimpleNamespace(crc32=checksum))
+    assert small_png.read(large) is None
+    assert small_png.read_each([large, plain], (6, 8, 1))[0] == [1]
+    assert max(taken_of) < len(plain) < len(large)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
