@@ -9,9 +9,8 @@ from tests.benchmarks.serving.hot_path import Part, table_of
 from tests.benchmarks.serving.servers import service
 from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
 
-OTHERS = (
-    4096  # digits: too many for a processor to learn their bits by heart, as it does those of 64 in a loop
-)
+DIFFERENT_DIGITS = 4096
+"""too many for a processor to learn their bits by heart, as it does those of 64 in a loop"""
 PARTS = {
     "form": "read_many(request)",
     "decode": "images.prepare_each: PNGs → uint8 [64,28,28,1]",
@@ -38,12 +37,12 @@ def measure(bench: Bench) -> Section:
     stages = {name: statistics.median(one[name] for one in repeats) for name in repeats[0]}
     parts = breakdown(section.median(f"{BATCH}: {PROCESSOR}"), stages)
     section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
-    section.rounds |= {f"{name}: us": [stages[name]] for name in ("inflating", "inflating others")}
+    section.rounds |= {f"{name}: us": [stages[name]] for name in ("inflating", "inflating different")}
     section.lines = [
         f"an image of {ROWS} in a request, {BATCH_CONNECTIONS} connections, processor time:",
         *table_of(parts).splitlines(),
         f"of `decode`, inflating: Python's zlib alone takes {stages['inflating']:.1f} µs for one of these {ROWS},"
-        f" {stages['inflating others']:.1f} µs for one of {OTHERS:,} digits",
+        f" {stages['inflating different']:.1f} µs for one of {DIFFERENT_DIGITS:,} digits",
     ]
     return section
 

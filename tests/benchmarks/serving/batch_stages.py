@@ -20,7 +20,7 @@ from service.routes.predictions import predict_batch
 from service.schemas import BatchQuery
 from service.settings import Settings
 from tests.benchmarks.serving import messages
-from tests.benchmarks.serving.batch_path import OTHERS
+from tests.benchmarks.serving.batch_path import DIFFERENT_DIGITS
 from tests.benchmarks.serving.bench import DIGITS
 from tests.benchmarks.serving.beside_no_ops import ROWS, batch_of_digits
 from tests.benchmarks.serving.messages import encoded, test_images
@@ -37,7 +37,7 @@ async def stages(seconds: float) -> dict[str, float]:
         spec, limit = model.manifest.input, app.state.service.settings.max_pixels
         images = test_images("mnist", ROWS)
         files = [encoded(one) for one in images]
-        others = [encoded(one) for one in test_images("mnist", OTHERS)]
+        different = [encoded(one) for one in test_images("mnist", DIFFERENT_DIGITS)]
         probabilities = model.infer(images)
         response = await predict_batch(request(app, batch), DIGITS, BatchQuery())
         answer = json.loads(bytes(response.body))
@@ -55,7 +55,7 @@ async def stages(seconds: float) -> dict[str, float]:
             "JSON": timed(lambda: to_json(answer), seconds),
         }
     return {name: microseconds / ROWS for name, microseconds in whole.items()} | {
-        "inflating others": inflating(others, seconds) / OTHERS
+        "inflating different": inflating(different, seconds) / DIFFERENT_DIGITS
     }
 
 
