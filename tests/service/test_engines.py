@@ -156,14 +156,29 @@ def test_images_are_read_as_they_lie_and_left_so(engine: EngineName) -> None:
     assert np.array_equal(locked, pictures[:16])
 
 
-@pytest.mark.parametrize("engine", INSTALLED)
-async def test_the_service_runs_on_the_engine_that_is_set(engine: EngineName, tmp_path: Path) -> None:
-    async with serving(linked(tmp_path, "mnist-8-filters"), engine=engine) as client:
+@pytest.mark.parametrize(("engine", "precision"), ENGINES)
+async def test_the_service_runs_on_the_engine_that_is_set(
+    engine: EngineName, precision: Precision, tmp_path: Path
+) -> None:
+    """In the precision that is set: by default it depends on the processor."""
+    async with serving(linked(tmp_path, "mnist-8-filters"), engine=engine, precision=precision) as client:
         detail = (await client.get("/models/mnist-8-filters")).json()
-        assert detail["engine"] == {"name": engine, "precision": "float32"}
+        assert detail["engine"] == {"name": engine, "precision": precision}
         sample = (await client.get("/samples/mnist/0")).content
         answer = await client.post("/predict/mnist-8-filters", content=sample)
         assert answer.json()["label"] == "7"
+
+
+async def test_only_a_faithful_model_is_served_in_bfloat16_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.engines, "has_tiles", lambda: True)
+    artifacts = linked(tmp_path, "mnist-8-filters", "cifar10-strided")
+    async with serving(artifacts, engine="openvino") as client:
+        models = [
+            (await client.get(f"/models/{name}")).json() for name in ("mnist-8-filters", "cifar10-strided")
+        ]
+    assert [model["engine"]["precision"] for model in models] == ["bfloat16", "float32"]
 
 
 def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
