@@ -15,6 +15,7 @@ from onnx.utils import Extractor
 from service.manifest import FEATURE_MAPS, IMAGE_INPUT, MODEL, PROBABILITIES
 from training.calibration import LEAST_ENTROPY, Calibration
 from training.halves import OUTPUT_FIRST, Kept, kept_in
+from training.lean import lean
 from training.naming import TEMPERATURE, is_preparation
 
 SOFTMAX = "softmax"
@@ -57,6 +58,7 @@ def write_graphs(model: keras.Model, folder: Path) -> None:
         raw: (file.name, array) for file in folder.glob("*.keras") for raw, array in kept_in(file).items()
     }
     for graph, file in ((served, MODEL), (features, FEATURE_MAPS)):
+        lean(graph)
         _read_from(kept, graph)
         onnx.save(graph, folder / file)
         onnx.checker.check_model(folder / file)
