@@ -54,20 +54,21 @@ class Porch:
     """Where requests wait, unparsed, for the end of the loop's turn; then the latest have the first choice.
 
     Of all that an overloaded model finds waiting after a run it takes the latest: the first to come would be late
-    by a run already.
+    by a run already. So would be what was not heard for a while: nobody knows since when it waits.
     """
 
     def __init__(self) -> None:
         self._held: list[Held] = []
+        self._rested: list[Held] = []
 
-    def hold(self, one: Held, loop: asyncio.AbstractEventLoop) -> None:
-        """Until the end of this turn."""
-        if not self._held:
+    def hold(self, one: Held, loop: asyncio.AbstractEventLoop, *, rested: bool = False) -> None:
+        """Until the end of this turn. `rested` says that it may have come while its connection was not heard."""
+        if not self._held and not self._rested:
             loop.call_soon(self._settle)
-        self._held.append(one)
+        (self._rested if rested else self._held).append(one)
 
     def _settle(self) -> None:
-        held, self._held = self._held, []
+        held, self._held, self._rested = [*self._rested, *self._held], [], []
         for one in reversed(held):
             one.settle()
 

@@ -47,6 +47,8 @@ class Gate:
         """of all connections of the server"""
         self.turns_away: dict[bytes, _Way] = {}
         """what overloaded models refused, by its first line: a server may ask `refusal` before it parses the like"""
+        self._latest: tuple[str, str, Response] | None = None
+        """path, detail and answer of the latest refusal: between two runs of a flood they are all the same"""
 
     def find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
         """The route of a request about one image, and the model's name; None for what the application answers."""
@@ -82,7 +84,10 @@ class Gate:
 
     def _refused(self, way: _Way, problem: Problem, rest: float) -> Refused:
         self._metrics.request(way.route.path, "POST", problem.status, 0.0)
-        return problem_response(way.scope["path"], problem), rest
+        path: str = way.scope["path"]
+        if self._latest is None or self._latest[:2] != (path, problem.detail):
+            self._latest = path, problem.detail, problem_response(path, problem)
+        return self._latest[2], rest
 
     async def answer(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
         """None where the client has left. Never raises: what nobody foresaw is logged, and an InternalError."""

@@ -58,7 +58,7 @@ else:
                 # If there is room, it is for the latest; if there is none, a later turn would only find more callers.
                 if not self._is_refused(data, self._gate):
                     self._held = data
-                    self._gate.porch.hold(self, self.loop)
+                    self._gate.porch.hold(self, self.loop, rested=self._asks_again_at_once())
                 return
             super().data_received(data)
 
@@ -121,7 +121,7 @@ else:
 
         def _rest(self, gate: "Gate", period: float) -> None:
             """After a refusal, if there were many."""
-            if self.loop.time() - self._heard_again >= AT_ONCE:
+            if not self._asks_again_at_once():
                 self._rests = 0
             if self._rests >= OFTEN:
                 self.flow.pause_reading()
@@ -130,6 +130,9 @@ else:
                 self._rests += 1
                 self.flow.pause_reading()
                 gate.rests.rest(self._read_on)
+
+        def _asks_again_at_once(self) -> bool:
+            return self.loop.time() - self._heard_again < AT_ONCE
 
         def _read_on(self) -> None:
             if not self.transport.is_closing():

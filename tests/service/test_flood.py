@@ -120,6 +120,14 @@ async def test_those_of_a_turn_are_settled_after_it_the_latest_first() -> None:
     assert settled == ["c", "b", "a", "d"]
 
 
+async def test_who_was_not_heard_for_a_while_comes_after_all_others_of_a_turn() -> None:
+    loop, porch, settled = asyncio.get_running_loop(), Porch(), list[str]()
+    for name in "aBcD":
+        porch.hold(Visitor(name, settled), loop, rested=name.isupper())
+    await asyncio.sleep(0)
+    assert settled == ["c", "a", "D", "B"]
+
+
 async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over() -> None:
     loop, rests, heard = asyncio.get_running_loop(), Rests(), asyncio.Event()
     for _ in range(2):

@@ -41,9 +41,10 @@ class Flooded:
     rest = 0.25
     overloaded = True
     full = True
+    waiting = 2
 
     def refusal(self) -> QueueFull | None:
-        return QueueFull("2 images wait already") if self.full else None
+        return QueueFull(f"{self.waiting} images wait already") if self.full else None
 
     admit_coming = refusal
 
@@ -153,6 +154,20 @@ def test_it_is_forgotten_when_the_flood_or_the_model_is_gone(entrance: Entrance,
         entrance.flooded.overloaded = False
     assert entrance.gate.refusal(LINE) is None
     assert not entrance.gate.turns_away
+
+
+def test_refusals_are_made_anew_where_they_differ(entrance: Entrance) -> None:
+    def refused(path: str) -> bytes:
+        refusal = entrance.refusal(path)
+        assert refusal is not None
+        return bytes(refusal.body)
+
+    first, other = refused("/predict/flooded"), refused("/predict/full")
+    assert (b"2 images" in first, b"7 images" in other) == (True, True)
+    entrance.flooded.waiting = 7
+    changed = refused("/predict/flooded")
+    assert (b"7 images" in changed, b"/predict/flooded" in changed) == (True, True)
+    assert refused("/predict/flooded") == changed
 
 
 def test_no_more_than_some_first_lines_are_remembered(entrance: Entrance) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,28 @@ async def test_of_those_that_come_together_an_overloaded_model_takes_the_latest(
     assert [(await answer(reader))[0] for reader, _ in connections] == [503, 503, 503, 200]
     for _, writer in connections:
         writer.close()
+
+
+async def test_of_those_an_overloaded_model_takes_who_was_heard_all_the_time_before_who_was_not(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was not may have waited for longer than anybody who is answered should."""
+    monkeypatch.setattr(protocol, "AT_ONCE", 3600.0)
+    monkeypatch.setattr(flood, "ENOUGH", 0)
+    overload(full.app)
+    rested_reader, rested_writer = await full.connect()
+    rested_writer.write(request())
+    assert (await answer(rested_reader))[0] == 503
+    [connection] = full.server.server_state.connections
+    while not isfinite(connection._heard_again):  # type: ignore[union-attr]  # noqa: ASYNC110 — tells nobody
+        await asyncio.sleep(0)
+    reader, writer = await full.connect()
+    await full.make_room()
+    for one in (writer, rested_writer):
+        one.write(request())
+    assert ((await answer(reader))[0], (await answer(rested_reader))[0]) == (200, 503)
+    writer.close()
+    rested_writer.close()
 
 
 async def test_who_sends_more_before_being_answered_is_answered_in_order(full: Full) -> None:
