@@ -80,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.router.routes.append(documentation.assets())
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     add_error_handlers(app)
-    ways = Ways(app.state.service.store, predictions.of_one_image())
+    of_many = predictions.of_many_images() | open_inference.of_many_images()
+    ways = Ways(app.state.service.store, predictions.of_one_image(), of_many)
     app.add_middleware(ShortWay, ways=ways)
     app.add_middleware(Observer, metrics=app.state.service.metrics, log_access=settings.access_log)
     if settings.cors_origins:

@@ -1,4 +1,4 @@
-"""Requests about one image as a server may hand them over: hardly a task for a refusal, no middleware for an answer.
+"""Predictions as a server may hand them over: hardly a task for a refusal, no middleware for an answer.
 
 An overloaded service refuses more than it answers, and what a refusal costs is taken from the answers: a task and a
 response's way back through the middleware cost more than parsing the request. An answer takes two writes to its
@@ -16,8 +16,7 @@ from service.batcher import CallerGoneError
 from service.errors import InternalError, Problem, problem_response
 from service.flood import Porch, Rests
 from service.metrics import CLIENT_GONE, Metrics
-from service.routes.direct import DirectRoute
-from service.short_way import Ways
+from service.short_way import HotRoute, Ways
 
 log = logging.getLogger("convscope")
 
@@ -31,7 +30,7 @@ Refused = tuple[Response, float]
 class _Way(NamedTuple):
     """Of a request that was refused."""
 
-    route: DirectRoute
+    route: HotRoute
     name: str
     scope: Scope
 
@@ -50,13 +49,13 @@ class Gate:
         self._latest: tuple[str, str, Response] | None = None
         """path, detail and answer of the latest refusal: between two runs of a flood they are all the same"""
 
-    def find(self, scope: Scope) -> tuple[DirectRoute, str] | None:
-        """The route of a request about one image, and the model's name; None for what the application answers."""
+    def find(self, scope: Scope) -> tuple[HotRoute, str] | None:
+        """The route of a prediction, and the model's name; None for what the application answers."""
         return self._ways.find(scope)
 
-    def admit(self, route: DirectRoute, name: str, scope: Scope) -> Refused | None:
+    def admit(self, route: HotRoute, name: str, scope: Scope) -> Refused | None:
         """None for a request that is let in, to be answered in the loop's next turn."""
-        model = self._ways.model(scope, name)
+        model = self._ways.model(route, scope, name)
         problem = None if model is None else model.admit_coming()  # the endpoint would find it as well, later
         if model is None or problem is None:
             return None
@@ -68,7 +67,7 @@ class Gate:
     def refusal(self, line: bytes) -> Refused | None:
         """What a request is refused with, by its first line; None for one that has to be parsed to know, or let in."""
         way = self.turns_away.get(line)
-        model = None if way is None else self._ways.model(way.scope, way.name)
+        model = None if way is None else self._ways.model(way.route, way.scope, way.name)
         if way is None or model is None or not model.overloaded:
             self.turns_away.pop(line, None)
             return None
@@ -89,7 +88,7 @@ class Gate:
             self._latest = path, problem.detail, problem_response(path, problem)
         return self._latest[2], rest
 
-    async def answer(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
+    async def answer(self, route: HotRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
         """None where the client has left. Never raises: what nobody foresaw is logged, and an InternalError."""
         started = perf_counter()
         scope["app"] = self._app

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, which takes requests about one image past the application: see `service.gate`.
+"""uvicorn's HTTP protocol, which takes predictions past the application: see `service.gate`.
 
 What it overrides is not uvicorn's public interface. Where that has changed, or httptools is not there, the service
 does without: the application answers the same, only slower.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from service.gate import Gate
-    from service.routes.direct import DirectRoute
+    from service.short_way import HotRoute
 
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
 OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
@@ -140,7 +140,7 @@ else:
                 self.flow.resume_reading()
 
         async def _answer(
-            self, cycle: RequestResponseCycle, gate: "Gate", found: "tuple[DirectRoute, str]"
+            self, cycle: RequestResponseCycle, gate: "Gate", found: "tuple[HotRoute, str]"
         ) -> None:
             response = await gate.answer(*found, cast("Scope", cycle.scope), cast("Receive", cycle.receive))
             if self.flow.write_paused and not cycle.disconnected:

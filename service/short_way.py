@@ -1,10 +1,11 @@
-"""Takes a request about one image straight to its endpoint, past the router and what else stands before it.
+"""Takes a prediction straight to its endpoint, past the router and what else stands before it.
 
-Router and exception middleware take a tenth of a prediction. `service.gate` goes further where the server lets it.
+Router and exception middleware take a tenth of one about one image, and as long as 16 images take the engine.
+`service.gate` goes further where the server lets it.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import Response
 from fastapi.exceptions import RequestValidationError
@@ -15,24 +16,37 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import Problem, answer
 from service.model import Model
 from service.model_store import ModelStore
-from service.routes.direct import DirectRoute
 
 PARAMETER = "{model}"
 
 
-class Ways:
-    """The routes of one image for one model, found by a path, and the model."""
+class HotRoute(Protocol):
+    """A route of predictions by one model."""
 
-    def __init__(self, store: ModelStore, routes: Mapping[str, DirectRoute]) -> None:
-        """`routes` by the template of their path; the application has them too, and documents them."""
+    path: str
+    """its template"""
+
+    async def respond(self, request: Request, model: str) -> Response:
+        """The endpoint's response, not yet sent."""
+
+
+class Ways:
+    """The routes of predictions by one model, found by a path, and the model."""
+
+    def __init__(
+        self, store: ModelStore, of_one: Mapping[str, HotRoute], of_many: Mapping[str, HotRoute]
+    ) -> None:
+        """Routes of one image and of many, by the template of their path; the application has them too, and
+        documents them."""
         self._store = store
-        self._ways: dict[str, dict[str, DirectRoute]] = {}
+        self._of_one = frozenset(of_one)
+        self._ways: dict[str, dict[str, HotRoute]] = {}
         """what stands before the model's name → what stands after it → the route"""
-        for path, route in routes.items():
+        for path, route in {**of_one, **of_many}.items():
             before, after = path.split(PARAMETER)
             self._ways.setdefault(before, {})[after] = route
 
-    def find(self, scope: Mapping[str, Any]) -> tuple[DirectRoute, str] | None:
+    def find(self, scope: Mapping[str, Any]) -> tuple[HotRoute, str] | None:
         """The route of a request, and the model's name in its path; None for any other request."""
         if scope["method"] != "POST":
             return None
@@ -45,12 +59,14 @@ class Ways:
                     return route, name
         return None
 
-    def model(self, scope: Mapping[str, Any], name: str) -> Model | None:
-        """The model that a request is about; None where its endpoint has to find out."""
-        # Another version has a queue of its own.
-        return None if b"version" in scope["query_string"] else self._store.snapshot.get(name)
+    def model(self, route: HotRoute, scope: Mapping[str, Any], name: str) -> Model | None:
+        """The model whose queue a request's one image would join; None where its endpoint has to find out."""
+        # Another version has a queue of its own, and many images wait in a lane of their own.
+        if route.path not in self._of_one or b"version" in scope["query_string"]:
+            return None
+        return self._store.snapshot.get(name)
 
-    async def respond(self, route: DirectRoute, name: str, scope: Scope, receive: Receive) -> Response:
+    async def respond(self, route: HotRoute, name: str, scope: Scope, receive: Receive) -> Response:
         """As router and exception middleware do; what nobody foresaw is for whoever stands before this."""
         scope["route"], scope["path_params"] = route, {"model": name}
         request = Request(scope, receive)

@@ -1,6 +1,6 @@
 """What a model gives out: probabilities, the label, and every layer's feature map when it is asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -19,7 +19,7 @@ BINARY_BYTES = 4
 Floats = NDArray[np.float32]
 
 
-def choose(request: InferRequest, manifest: Manifest, max_bytes: int) -> list[Asked]:
+def choose(request: InferRequest, manifest: Manifest, max_bytes: int) -> Sequence[Asked]:
     """The outputs to give: those named, else probabilities and label.
 
     Raises InvalidParameter for one that is not there, and when all would be more than `max_bytes`.

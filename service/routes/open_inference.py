@@ -35,13 +35,12 @@ from service.open_inference.schemas import (
 )
 from service.openapi import example, open_inference_errors
 from service.routes import open_inference_examples as examples
-from service.routes.direct import PathRoute
+from service.routes.direct import PathRoute, ReadyResponse
 from service.uploads import read_body
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
 PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX file
-JSON = "application/json"
-BINARY = "application/octet-stream"
+BINARY = b"application/octet-stream"
 
 _LENGTH_HEADER = LENGTH_HEADER.lower().encode()
 
@@ -154,6 +153,12 @@ async def version_ready(request: Request, model: ModelName, version: VersionName
     return _json(ModelReady(name=_find(request, model, version).name, ready=True))
 
 
+def of_many_images() -> dict[str, PathRoute]:
+    """The route of inference by a model's latest version, by its path."""
+    [route] = [one for one in router.routes if isinstance(one, PathRoute) and one.operation_id == "v2_infer"]
+    return {route.path: route}
+
+
 def _find(request: Request, name: str, version: str | None = None) -> Model:
     return service_of(request).store.snapshot.find(name, version)
 
@@ -203,8 +208,8 @@ async def _infer(request: Request, model: Model) -> Response:
         head["id"] = asked.id
     content, length = render(head, [make(one, answers, model.classes) for one in outputs])
     if length is None:
-        return Response(content, media_type=JSON)
-    return Response(content, headers={LENGTH_HEADER: str(length)}, media_type=BINARY)
+        return ReadyResponse(content)
+    return ReadyResponse(content, BINARY, (_LENGTH_HEADER, b"%d" % length))
 
 
 async def _body(request: Request, max_bytes: int) -> tuple[bytes, int | None]:
@@ -250,4 +255,4 @@ async def _feature_maps(
 
 
 def _json(body: object) -> Response:
-    return Response(to_json(body), media_type=JSON)
+    return ReadyResponse(to_json(body))

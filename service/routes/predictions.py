@@ -38,7 +38,7 @@ from service.model import Model
 from service.openapi import example, many_images, one_image, problems
 from service.ranking import Ranking, hesitation, rank
 from service.routes import examples
-from service.routes.direct import DirectRoute, JsonResponse
+from service.routes.direct import DirectRoute, ReadyResponse
 from service.schemas import (
     BatchAnswer,
     BatchPrediction,
@@ -130,7 +130,15 @@ async def predict_batch(
 
 def of_one_image() -> dict[str, DirectRoute]:
     """The routes that answer one image, by path."""
-    paths = ("/predict/{model}", "/predict/{model}/top-k")
+    return _routes("/predict/{model}", "/predict/{model}/top-k")
+
+
+def of_many_images() -> dict[str, DirectRoute]:
+    """Those that answer many at once."""
+    return _routes("/predict/{model}/batch")
+
+
+def _routes(*paths: str) -> dict[str, DirectRoute]:
     return {
         route.path: route for route in router.routes if isinstance(route, DirectRoute) and route.path in paths
     }
@@ -236,4 +244,4 @@ def _warnings(prepared: Prepared, ranking: Ranking, model: Model) -> list[str]:
 
 
 def _json(body: Prediction | TopK | BatchPrediction) -> Response:
-    return JsonResponse(to_json(body))
+    return ReadyResponse(to_json(body))

@@ -14,6 +14,7 @@ from service.metrics import Metrics
 from service.short_way import Ways
 
 ROUTE = "/predict/{model}"
+MANY = f"{ROUTE}/batch"
 
 
 class Full:
@@ -52,9 +53,8 @@ class Flooded:
 class Endpoint:
     """A route that answers 200, or fails."""
 
-    path = ROUTE
-
-    def __init__(self) -> None:
+    def __init__(self, path: str = ROUTE) -> None:
+        self.path = path
         self.error: Exception | None = None
 
     async def respond(self, request: Request, model: str) -> Response:
@@ -75,7 +75,8 @@ class Entrance:
         self.models: dict[str, Any] = {"full": Full(), "idle": Idle(), "flooded": self.flooded}
         store: Any = SimpleNamespace(snapshot=self.models)
         routes: Any = {ROUTE: self.endpoint}
-        self.gate = Gate(APP, Ways(store, routes), self.metrics)
+        many: Any = {MANY: Endpoint(MANY)}
+        self.gate = Gate(APP, Ways(store, routes, many), self.metrics)
 
     def refusal(self, path: str, query: bytes = b"") -> Response | None:
         scope = scope_of(path, query)
@@ -156,6 +157,12 @@ def test_it_is_forgotten_when_the_flood_or_the_model_is_gone(entrance: Entrance,
     assert not entrance.gate.turns_away
 
 
+def test_many_images_are_for_their_endpoint_to_refuse(entrance: Entrance) -> None:
+    assert entrance.refusal("/predict/full/batch") is None
+    assert entrance.refusal("/predict/flooded/batch") is None
+    assert not entrance.gate.turns_away
+
+
 def test_refusals_are_made_anew_where_they_differ(entrance: Entrance) -> None:
     def refused(path: str) -> bytes:
         refusal = entrance.refusal(path)
@@ -179,7 +186,7 @@ def test_no_more_than_some_first_lines_are_remembered(entrance: Entrance) -> Non
     assert not entrance.gate.turns_away
 
 
-@pytest.mark.parametrize("path", ["/", "/models/full", "/predict/full/batch"])
+@pytest.mark.parametrize("path", ["/", "/models/full", "/predict/full/samples"])
 def test_other_requests_are_the_applications(entrance: Entrance, path: str) -> None:
     assert entrance.gate.find(scope_of(path)) is None
 

@@ -54,6 +54,22 @@ def test_bytes_after_the_json_are_the_pixels() -> None:
     assert np.array_equal(read_tensor(PIXELS.tobytes(), parameters=of_size(12)), PIXELS)
 
 
+def test_requests_that_begin_alike_have_pixels_of_their_own_and_one_of_another_length_is_refused() -> None:
+    for _ in range(2):
+        for pixels in (PIXELS, 255 - PIXELS):
+            assert np.array_equal(read_tensor(pixels.tobytes(), parameters=of_size(12)), pixels)
+        with pytest.raises(InvalidParameter, match="11 bytes follow the JSON"):
+            read_tensor(b"x" * 11, parameters=of_size(12))
+
+
+def test_what_fits_one_model_is_refused_for_another() -> None:
+    text = json.dumps({"inputs": [TENSOR | {"parameters": of_size(12)}]}).encode()
+    body = text + PIXELS.tobytes()
+    assert len(parse(body, len(text), SPEC, BOUNDS).images) == 2
+    with pytest.raises(InvalidParameter, match="is expected"):
+        parse(body, len(text), InputSpec(height=3, width=2, channels=1), BOUNDS)
+
+
 def test_a_body_without_json_is_pixels_and_asks_for_binary_outputs() -> None:
     request = parse(PIXELS.tobytes(), 0, SPEC, BOUNDS)
     assert np.array_equal(request.images, PIXELS)
@@ -92,7 +108,7 @@ def test_outputs_say_for_themselves_before_the_request_says_for_all() -> None:
         }
     )
     assert request.id == "one"
-    assert request.outputs == [("a", True, None), ("b", False, 2)]
+    assert list(request.outputs) == [("a", True, None), ("b", False, 2)]
 
 
 NUMBERS = PIXELS.ravel().tolist()

@@ -100,6 +100,52 @@ async def test_it_refuses_as_the_application_would(full: Full) -> None:
     assert await full.count(503) == 2
 
 
+TENSOR = b"\0" * (28 * 28 * 2)
+MANY = [
+    ("/predict/mnist/batch?top_k=1", "image/png", IMAGE),
+    ("/predict/mnist/batch", "image/png", b"no image"),
+    ("/predict/nobody/batch", "image/png", IMAGE),
+    ("/v2/models/mnist/infer", "application/octet-stream", TENSOR),
+    ("/v2/models/mnist/infer", "application/octet-stream", TENSOR[:-1]),
+    ("/v2/models/nobody/infer", "application/octet-stream", TENSOR),
+]
+
+
+@pytest.mark.parametrize(("path", "content_type", "body"), MANY)
+async def test_many_images_are_answered_as_the_application_would(
+    full: Full, path: str, content_type: str, body: bytes
+) -> None:
+    await full.make_room()
+    headers = {"Content-Type": content_type}
+    if path.startswith("/v2"):
+        headers["Inference-Header-Content-Length"] = "0"
+    async with client_of(full.app) as client:
+        expected = await client.post(path, content=body, headers=headers)
+    lines = [f"POST {path} HTTP/1.1", "Host: service", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    reader, writer = await full.connect()
+    for _ in range(2):
+        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+        status, found, answered = await answer(reader)
+        assert (status, answered) == (expected.status_code, expected.content)
+        assert {name: found[name] for name in expected.headers} == dict(expected.headers)
+    writer.close()
+
+
+async def test_a_batch_is_refused_by_its_endpoint_and_counted_there(full: Full) -> None:
+    before = await full.count(503)
+    reader, writer = await full.connect()
+    writer.write(request().replace(b"/predict/mnist?preprocess=none", b"/predict/mnist/batch"))
+    assert (await answer(reader))[0] == 503
+    assert await full.count(503) == before
+    async with client_of(full.app) as client:
+        assert (
+            'route="/predict/{model}/batch",method="POST",status="503"} 1'
+            in (await client.get("/metrics")).text
+        )
+    writer.close()
+
+
 async def test_the_connection_goes_on_after_a_refusal(full: Full) -> None:
     reader, writer = await full.connect()
     for piece in (

@@ -28,7 +28,7 @@ class Asked:
     """One request and what became of it."""
 
     def __init__(self, path: str, *, method: str = "POST", query: bytes = b"") -> None:
-        self.one, self.top_k = Endpoint(), Endpoint()
+        self.one, self.top_k, self.many = Endpoint(), Endpoint(), Endpoint()
         self.scope: Scope = {
             "type": "http", "method": method, "path": path, "query_string": query, "headers": []
         }  # fmt: skip
@@ -42,7 +42,8 @@ class Asked:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await ShortWay(_long_way, Ways(store, routes))(self.scope, _no_body, send)
+        many: Any = {"/v2/models/{model}/infer": self.many}
+        await ShortWay(_long_way, Ways(store, routes, many))(self.scope, _no_body, send)
         status: int = sent[0]["status"]
         return status
 
@@ -61,6 +62,13 @@ async def test_the_endpoint_is_given_the_name_and_the_route_is_known_to_whoever_
     assert await asked.status() == 200
     assert asked.scope["path_params"] == {"model": path.rpartition("/")[2]}
     assert asked.scope["route"] is asked.one
+
+
+async def test_a_path_may_go_on_after_the_name() -> None:
+    asked = Asked("/v2/models/idle/infer")
+    assert await asked.status() == 200
+    assert asked.scope["path_params"] == {"model": "idle"}
+    assert asked.scope["route"] is asked.many
 
 
 @pytest.mark.parametrize(

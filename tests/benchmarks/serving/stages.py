@@ -23,7 +23,7 @@ from service.dependencies import FILE_FIELD
 from service.gate import Gate
 from service.images import PrepareOptions, prepare
 from service.ranking import rank
-from service.routes.direct import DirectRoute, JsonResponse
+from service.routes.direct import DirectRoute, ReadyResponse
 from service.schemas import PredictionQuery
 from service.settings import Settings
 from service.short_way import Ways
@@ -84,13 +84,13 @@ async def without_work() -> FastAPI:
     constant = b'{"label":"7"}'
 
     async def endpoint(request: Request, model: str, query: PredictionQuery) -> Response:
-        return JsonResponse(constant)
+        return ReadyResponse(constant)
 
     app = create_app(Settings())
     route = next(one for one in app.router.routes if _predicts(one))
     idle = type(route)(route.path, endpoint, methods=["POST"], operation_id="without_work")
     service = app.state.service
-    app.state.gate = Gate(app, Ways(service.store, {route.path: idle}), service.metrics)
+    app.state.gate = Gate(app, Ways(service.store, {route.path: idle}, {}), service.metrics)
     if await called(app) != constant:
         raise RuntimeError("the endpoint of predictions was not replaced")
     return app
