@@ -16,6 +16,10 @@ from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.lanes import Entry, Lanes, Rows, always
 from service.load import Load
 
+USUAL_ROWS = 64
+"""Of a run, and of a part of many rows: more only make it longer, and others wait for it, unless it takes hardly any
+time."""
+
 Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 
@@ -31,8 +35,8 @@ class RunError(Exception):
 class Limits:
     """Rows are counted, not callers."""
 
-    max_rows: int = 64
-    """rows of one run"""
+    max_rows: int = 256
+    """rows of one run; USUAL_ROWS at most unless it is told that runs are short"""
     max_wait: float = 0.0
     """seconds the oldest of several waiting callers waits for more; a caller alone never does"""
     max_queue: int = 4096
@@ -60,6 +64,7 @@ class Batcher(Generic[Results]):
         self._run = run
         self._limits = limits
         self._observe = observe
+        self._run_rows = self.part_rows
         self.load = Load()
         self._waiting = Lanes()
         self._running: list[Entry] = []
@@ -69,6 +74,23 @@ class Batcher(Generic[Results]):
         self._full: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
+
+    @property
+    def part_rows(self) -> int:
+        """Rows at most of what one caller has in a run."""
+        return min(self._limits.max_rows, USUAL_ROWS)
+
+    def let_run(self, rows: int) -> int:
+        """Is told how many rows a run may have, as far as it is for whoever runs them to say. Returns how many it may
+        have then: whole parts, and one at least.
+
+        What every run costs is shared by more of them, and what is done between runs, which leave every cache cold,
+        by more callers: of 256 small images a quarter more are answered in a second than of 64.
+        """
+        part = self.part_rows
+        parts = max(1, min(round(rows / part), self._limits.max_rows // part))
+        self._run_rows = parts * part
+        return self._run_rows
 
     @property
     def waiting_rows(self) -> int:
@@ -83,14 +105,14 @@ class Batcher(Generic[Results]):
     async def submit(
         self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
     ) -> list[Results]:
-        """Rows [n,…], n ≥ 1 → their results, in order, as one part for each max_rows rows.
+        """Rows [n,…], n ≥ 1 → their results, in order, as one part for each `part_rows` rows.
 
         `deadline` is a time of the loop's clock. `wanted` is asked just before the run: rows of a caller
         who is gone are dropped. A long submission queues part by part, so that others get their turn between.
 
         Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing, RunError.
         """
-        size = self._limits.max_rows
+        size = self.part_rows
         if len(rows) <= size:
             return [await self._enqueue(rows, deadline, wanted)]
         parts = (rows[start : start + size] for start in range(0, len(rows), size))
@@ -126,7 +148,7 @@ class Batcher(Generic[Results]):
         return QueueFull(f"{waiting} images wait already; the limit is {self._limits.max_queue}")
 
     def _too_long(self) -> QueueFull | None:
-        before = self._waiting.rows_before_a_single(self._limits.max_rows, self._coming)
+        before = self._waiting.rows_before_a_single(self._run_rows, self._coming)
         if before is None:
             return None
         delay = self.load.seconds(before + self._running_rows)
@@ -159,7 +181,7 @@ class Batcher(Generic[Results]):
         if self._worker is None:
             # The task's first step comes in the next turn of the loop: whoever else is ready now gets in.
             self._worker = loop.create_task(self._work())
-        elif self._full is not None and self._waiting.rows >= self._limits.max_rows:
+        elif self._full is not None and self._waiting.rows >= self._run_rows:
             self._full.set()
         return entry.future
 
@@ -188,15 +210,16 @@ class Batcher(Generic[Results]):
     async def _wait_for_those_who_come(self) -> None:
         """Some may have been let in since this task was to go on: they come right after it. While they are prepared
         others are let in, and under load a turn more is a larger run. Turns that bring no row end it: of requests
-        whose images are slow to arrive, or are none, there may be some in every turn."""
+        whose images are slow to arrive, or are none, there may be some in every turn. Where many rows of one caller
+        are to be run, the turn is little beside them, and others' may be in the sockets."""
         rows = 0
-        while self._coming and rows < self._waiting.rows < self._limits.max_rows:
+        while (self._coming or self._waiting.parts) and rows < self._waiting.rows < self._run_rows:
             rows = self._waiting.rows
             await asyncio.sleep(0)
 
     async def _wait_for_company(self) -> None:
         limits = self._limits
-        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting.rows >= limits.max_rows:
+        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting.rows >= self._run_rows:
             return
         self._full = asyncio.Event()
         try:
@@ -209,7 +232,7 @@ class Batcher(Generic[Results]):
 
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
-        return self._waiting.take(self._limits.max_rows, _is_wanted)
+        return self._waiting.take(self._run_rows, _is_wanted)
 
     async def _run_and_deliver(self, entries: list[Entry]) -> None:
         self._running = entries

@@ -15,7 +15,7 @@ def always() -> bool:
 
 
 class Entry:
-    """Some rows of one caller, at most `max_rows`."""
+    """Some rows of one caller, no more than a run may have."""
 
     __slots__ = ("deadline", "future", "rows", "since", "wanted")
 
@@ -44,6 +44,11 @@ class Lanes:
 
     def __len__(self) -> int:
         return len(self._singles) + len(self._parts)
+
+    @property
+    def parts(self) -> int:
+        """Entries of several rows."""
+        return len(self._parts)
 
     def __iter__(self) -> Iterator[Entry]:
         yield from self._singles

@@ -20,6 +20,7 @@ SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
 TIMED_RUNS = 5
 SLOW = 2
 """Times the limit: a run is not short where two of them took longer than that, whatever held them up."""
+QUICK = 2  # times the limit: a run that is no longer than that may have more rows than usual
 SEVERAL = 8  # rows, to tell what a row more takes
 LATE = 4  # times its own length: a run that is noticed later than that is better done by the loop
 FLOODED_RUN = 0.05
@@ -77,6 +78,11 @@ class Model:
     def bytes(self) -> int:
         """Size of what serving needs: the graph and its weights."""
         return served_bytes(self.manifest)
+
+    @property
+    def part_rows(self) -> int:
+        """Images at most of what one caller has in a run."""
+        return self._batcher.part_rows
 
     @property
     def waiting_rows(self) -> int:
@@ -144,6 +150,7 @@ class Model:
         # What a run takes at all, and more with every row.
         each = max((several - one) / (SEVERAL - 1), one / SEVERAL**2)
         self._inline_rows = 1 + int((limit - one) / each)
+        self._batcher.let_run(QUICK * self._inline_rows)
 
     def _black(self, rows: int) -> NDArray[np.uint8]:
         spec = self.manifest.input

@@ -65,7 +65,12 @@ class Settings(BaseSettings):
     )
 
     # The batcher, for each model.
-    max_batch_rows: int = Field(64, ge=1, description="images in one run; beyond this a run only gets longer")
+    max_batch_rows: int = Field(
+        256,
+        ge=1,
+        description="images in one run; 64 at most where it would take longer than twice inline_run, since more would "
+        "only make it longer",
+    )
     max_batch_wait: float = Field(
         0.0,
         ge=0,

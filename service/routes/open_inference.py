@@ -230,7 +230,7 @@ async def _pixels(service: Service, model: Model, asked: InferRequest, deadline:
     """uint8 [N,H,W,C]. One image that cannot be prepared fails the request: a tensor has no gaps."""
     if not isinstance(asked.images, list):
         return asked.images
-    size = service.settings.max_batch_rows
+    size = model.part_rows
     images: list[NDArray[np.uint8]] = []
     for start in range(0, len(asked.images), size):
         files = asked.images[start : start + size]

@@ -120,7 +120,7 @@ async def predict_batch(
     served = find_model(request, model, query)
     count = count_of_classes("top_k", query.top_k, served)
     uploads = await images_of(request)
-    size = service_of(request).settings.max_batch_rows
+    size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
     for start in range(0, len(uploads), size):
         results += await _answer_each(request, served, uploads[start : start + size], _options(query), count)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import service.batcher
 from service.batcher import Batcher, CallerGoneError, Limits, RunError
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from tests.service.test_load import flood
@@ -64,6 +65,48 @@ async def test_callers_of_one_turn_share_a_run() -> None:
     batcher = Batcher(engine, Limits())
     await asyncio.gather(*(batcher.submit(rows(n)) for n in range(10)))
     assert engine.runs == [list(range(10))]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "runs"),
+    [
+        (0, [2, 2, 2, 2, 2]),
+        (4, [4, 4, 2]),
+        (5, [4, 4, 2]),
+        (7, [8, 2]),
+        (1000, [8, 2]),
+    ],  # whole parts, and 9 at most
+)
+async def test_a_run_has_as_many_rows_as_it_is_allowed_but_no_more_than_the_limit(
+    allowed: int, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.batcher, "USUAL_ROWS", 2)
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=9))
+    assert batcher.let_run(allowed) == max(runs)
+    await asyncio.gather(*(batcher.submit(rows(n, n)) for n in range(5)))
+    assert [len(run) for run in engine.runs] == runs
+
+
+async def test_more_rows_than_are_usual_are_run_where_nobody_has_forbidden_it_only_if_they_are_allowed() -> (
+    None
+):
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    await batcher.submit(rows(*range(100)))
+    assert [len(run) for run in engine.runs] == [64, 36]
+    assert batcher.let_run(1000) == 256
+
+
+async def test_parts_that_come_while_another_waits_for_its_run_share_it() -> None:
+    """Whose requests are in the sockets already: a turn is little beside many rows."""
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = asyncio.create_task(batcher.submit(rows(1, 2)))
+    await asyncio.sleep(0)  # it is queued, and its run would begin in the next turn
+    second = asyncio.create_task(batcher.submit(rows(3, 4)))
+    await asyncio.gather(first, second)
+    assert engine.runs == [[1, 2, 3, 4]]
 
 
 async def test_a_caller_alone_never_waits() -> None:

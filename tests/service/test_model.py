@@ -20,17 +20,19 @@ IMAGES = stripe(5)[None]
 
 
 class WatchedEngine:
-    """Stands before a model's engine and notes the threads of its runs."""
+    """Stands before a model's engine and notes the threads and rows of its runs."""
 
     def __init__(self, model: Model) -> None:
         self._engine = model._engine
         self.outputs = self._engine.outputs
         self.threads: list[threading.Thread] = []
+        self.rows: list[int] = []
         self.ended = threading.Event()
         model._engine = self  # type: ignore[assignment]
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         self.threads.append(threading.current_thread())
+        self.rows.append(len(images))
         answers = self._engine.run(images)
         self.ended.set()
         return answers
@@ -85,6 +87,23 @@ async def test_a_start_waits_for_few_runs_of_a_net_that_takes_longer_than_the_lo
         assert len(engine.threads) == runs
         await model.predict(IMAGES)
     assert (engine.threads[-1] is threading.current_thread()) is inline
+
+
+@pytest.mark.parametrize(
+    ("inline_run", "most", "rows"), [(0, 256, 64), (10, 256, 256), (10, 100, 64), (10, 3, 3)]
+)
+async def test_runs_that_take_hardly_any_time_may_have_more_images(
+    artifacts: Path, inline_run: float, most: int, rows: int
+) -> None:
+    settings = Settings(artifacts=artifacts, engine="onnxruntime", inline_run=inline_run, max_batch_rows=most)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        engine = WatchedEngine(model)
+        images = np.repeat(IMAGES, 256, axis=0)[:256]
+        part = model.part_rows
+        await asyncio.gather(*(model.predict(images[at : at + part]) for at in range(0, 256, part)))
+    assert max(engine.rows) == rows
 
 
 def keep_the_loop_for(seconds: float) -> None:
