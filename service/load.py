@@ -17,14 +17,14 @@ WORTH_REFUSING = 0.0005
 WORTH_COUNTING = 0.00005
 """Seconds of a row below which the engine is not what callers wait for: reading a request takes longer."""
 
-SMALL_RUN = 4
+SMALL_RUN = 3
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
-one row the largest shipped net takes a third or a half longer for each than of many, of four a tenth."""
+one row the largest shipped net takes a third or a half longer for each than of many, of three and four a tenth."""
 
-SINGLE_RUNS = 4
+SINGLE_RUNS = 3.5
 """Runs of one row, where one was seen, that such a run may take as long as: the more a run takes by itself, the more
 rows it has. In a flood of four times what a model can do, those it answers came in the last quarter of the run before.
-They wait for a run and a quarter, five times as long as one alone."""
+They wait for a run and a quarter, and for whatever is refused between: less than five times as long as one alone."""
 
 LONGEST_REST = 0.02
 """Seconds for which a client is not heard at most: the same connection may bring requests for other models."""

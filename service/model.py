@@ -54,7 +54,7 @@ class Model:
         self._used = monotonic()
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
-        self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe)
+        self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
         self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
 
     @property
@@ -181,6 +181,14 @@ class Model:
         """Takes no more images and gives the queued ones `limit` seconds."""
         await self._batcher.drain(limit)
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _at_once(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Of one image [1,H,W,C], where the loop would run it itself anyway."""
+        engine = self._engine
+        if not self._inline_rows or (isinstance(engine, Standby) and not engine.is_open):
+            return None
+        self._used = monotonic()
+        return self._timed(image)
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         engine = self._engine

@@ -115,6 +115,77 @@ async def test_a_caller_alone_never_waits() -> None:
     assert (await batcher.submit(rows(1)))[0].tolist() == [[2]]
 
 
+class AtOnce:
+    """A batcher that may ask for one row's result; notes which it asked for."""
+
+    def __init__(self) -> None:
+        self.engine, self.rows, self.observed = Engine(), list[float](), list[int]()
+        self.blocks, self.fails = False, False
+        self.batcher = Batcher(self.engine, Limits(), self.observed.append, self._result)
+
+    def _result(self, row: Floats) -> Floats | None:
+        self.rows += row[:, 0].tolist()
+        if self.fails:
+            raise ArithmeticError
+        return None if self.blocks else row * 2
+
+    async def come(self, *numbers: int) -> list[float]:
+        """Callers of one turn, let in in the one before."""
+        for _ in numbers:
+            assert self.batcher.admit_coming() is None
+        calls = [asyncio.create_task(self.batcher.submit(rows(n))) for n in numbers]
+        return [float(part[0, 0]) for [part] in await asyncio.gather(*calls)]
+
+
+async def test_who_is_alone_is_answered_at_once() -> None:
+    alone = AtOnce()
+    for n in (1, 2, 3):
+        assert await alone.come(n) == [2 * n]
+    assert (alone.rows, alone.engine.runs, alone.observed) == ([1, 2, 3], [], [1, 1, 1])
+
+
+async def test_who_is_not_alone_shares_a_run_as_long_as_others_come() -> None:
+    alone = AtOnce()
+    assert await alone.come(1, 2) == [2, 4]
+    assert await alone.come(3) == [6]  # the run before had two
+    assert await alone.come(4) == [8]
+    assert (alone.rows, alone.engine.runs, alone.observed) == ([4], [[1, 2], [3]], [2, 1, 1])
+
+
+async def test_who_is_alone_waits_for_a_run_that_is_on_and_for_one_that_would_block() -> None:
+    alone = AtOnce()
+    first = await occupied(alone.engine, alone.batcher)
+    later = asyncio.create_task(alone.come(1))
+    await let_others_run()
+    assert not later.done()
+    alone.engine.open.set()
+    await asyncio.gather(first, later)
+    assert not alone.rows
+    alone.blocks = True
+    assert await alone.come(2) == [4]
+    assert (alone.rows, alone.engine.runs) == ([2], [[0], [1], [2]])
+
+
+async def test_who_is_alone_is_told_of_what_failed_and_the_next_is_answered() -> None:
+    alone = AtOnce()
+    alone.fails = True
+    with pytest.raises(RunError) as raised:
+        await alone.come(1)
+    assert isinstance(raised.value.__cause__, ArithmeticError)
+    alone.fails = False
+    assert await alone.come(2) == [4]
+    assert alone.batcher.admit_coming() is None
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlinePassed):
+        await alone.batcher.submit(rows(3), deadline=asyncio.get_running_loop().time() - 1)
+    await alone.batcher.drain(0)
+    assert alone.batcher.admit_coming() is None
+    await asyncio.sleep(0)
+    with pytest.raises(NotReady):
+        await alone.batcher.submit(rows(4))
+    assert alone.rows == [1, 2]
+
+
 async def test_waiting_for_company_ends_when_the_run_is_full() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=3, max_wait=3600))
@@ -264,7 +335,7 @@ async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() ->
     engine.open.set()
     await asyncio.gather(first, *waiting)
     # The loop is free again, and the flood is still there.
-    assert [batcher.admit_coming() is None for _ in range(5)] == [True, True, True, True, False]
+    assert [batcher.admit_coming() is None for _ in range(4)] == [True, True, True, False]
 
 
 async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:

@@ -95,5 +95,5 @@ def test_a_single_row_that_was_held_up_is_no_long_run() -> None:
         load.learn(rows=10, seconds=10 * SLOW)
     flood(load, until=10.0)
     assert load.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx(
-        (SMALL_RUN - 1) * SLOW, rel=1e-2
+        (SINGLE_RUNS - 1) * SLOW, rel=1e-2
     )
