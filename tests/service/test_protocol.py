@@ -100,6 +100,38 @@ async def test_it_refuses_as_the_application_would(full: Full) -> None:
     assert await full.count(503) == 2
 
 
+def chunked(sizes: list[int]) -> bytes:
+    """The same request with a body in so many pieces: of these sizes, and the rest."""
+    pieces, rest = [], IMAGE
+    for size in [*sizes, len(IMAGE)]:
+        piece, rest = rest[:size], rest[size:]
+        pieces.append(b"%x\r\n%b\r\n" % (len(piece), piece))
+    head = f"POST {URL} HTTP/1.1\r\nHost: service\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return b"".join((head.encode(), *pieces, b"0\r\n\r\n"))
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [20, 30]])
+@pytest.mark.parametrize("limit", [10, 1_000_000])  # bytes of a body for which a client is told to wait
+async def test_a_body_may_come_in_pieces(
+    full: Full, sizes: list[int], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", limit)
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(request())
+    expected = await answer(reader)
+    assert expected[0] == 200
+    for data in (chunked(sizes), request()):
+        writer.write(data)
+        assert await answer(reader) == expected
+    for at in (200, -50, -1):  # each in two reads
+        writer.write(request()[:at])
+        await writer.drain()
+        writer.write(request()[at:])
+        assert await answer(reader) == expected
+    writer.close()
+
+
 TENSOR = b"\0" * (28 * 28 * 2)
 MANY = [
     ("/predict/mnist/batch?top_k=1", "image/png", IMAGE),
