@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.deadlines import Deadlines
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.lanes import Entry, Lanes, Rows, always
 from service.load import Load
@@ -79,7 +80,7 @@ class Batcher(Generic[Results]):
         """how many were let in in the turn before"""
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(self._entries)
         self._closed = False
 
     @property
@@ -87,9 +88,9 @@ class Batcher(Generic[Results]):
         """Rows at most of what one caller has in a run."""
         return min(self._limits.max_rows, USUAL_ROWS)
 
-    def let_run(self, rows: int) -> int:
-        """Is told how many rows a run may have, as far as it is for whoever runs them to say. Returns how many it may
-        have then: whole parts, and one at least.
+    def let_run(self, rows: int) -> None:
+        """Is told how many rows a run may have, as far as it is for whoever runs them to say: it will have whole parts
+        of them, one at least.
 
         What every run costs is shared by more of them, and what is done between runs, which leave every cache cold,
         by more callers: of 256 small images a quarter more are answered in a second than of 64.
@@ -97,7 +98,6 @@ class Batcher(Generic[Results]):
         part = self.part_rows
         parts = max(1, min(round(rows / part), self._limits.max_rows // part))
         self._run_rows = parts * part
-        return self._run_rows
 
     @property
     def waiting_rows(self) -> int:
@@ -121,7 +121,7 @@ class Batcher(Generic[Results]):
         """
         size = self.part_rows
         if len(rows) == 1 and self._is_alone():
-            alone = self._run_alone(rows, deadline)
+            alone = self._run_alone(rows, deadline, wanted)
             if alone is not None:
                 return [alone]
         if len(rows) <= size:
@@ -148,12 +148,16 @@ class Batcher(Generic[Results]):
         self._came = 0
         return alone
 
-    def _run_alone(self, rows: Rows, deadline: float) -> Results | None:
-        """Without a task, a future and a turn of the loop for others to come: a twelfth of what one client waits."""
+    def _run_alone(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> Results | None:
+        """Without a task, a future and a turn of the loop for others to come: a twentieth of what one client waits."""
         now = asyncio.get_running_loop().time()
-        self._check(now, deadline)
+        self._refuse_if_too_late(now, deadline)
+        if not wanted():
+            raise CallerGoneError
         try:
             results = self._at_once(rows)
+            if results is not None:
+                _check(results, rows)
         except Exception as error:
             raise RunError(f"the run failed: {error!r}") from error
         if results is not None:
@@ -195,11 +199,13 @@ class Batcher(Generic[Results]):
         if worker is not None:
             await asyncio.wait({worker}, timeout=limit)
             worker.cancel()
-        for entry in (*self._running, *self._waiting):
+        for entry in self._entries():
             entry.fail(NotReady("the service is stopping"))
         self._waiting.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._deadlines.stop()
+
+    def _entries(self) -> list[Entry]:
+        return [*self._running, *self._waiting]
 
     def _enqueue(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> asyncio.Future[Results]:
         loop = asyncio.get_running_loop()
@@ -207,7 +213,7 @@ class Batcher(Generic[Results]):
         self._admit(len(rows), now, deadline)
         entry = Entry(rows, now, deadline, wanted)
         self._waiting.append(entry)
-        self._watch(deadline)
+        self._deadlines.watch(deadline)
         if self._worker is None:
             # The task's first step comes in the next turn of the loop: whoever else is ready now gets in.
             self._worker = loop.create_task(self._work())
@@ -215,14 +221,14 @@ class Batcher(Generic[Results]):
             self._full.set()
         return entry.future
 
-    def _check(self, now: float, deadline: float) -> None:
+    def _refuse_if_too_late(self, now: float, deadline: float) -> None:
         if self._closed:
             raise NotReady("the service is stopping")
         if deadline <= now:
             raise DeadlinePassed("the time allowed was over before the images could be queued")
 
     def _admit(self, rows: int, now: float, deadline: float) -> None:
-        self._check(now, deadline)
+        self._refuse_if_too_late(now, deadline)
         refused = self.refusal(rows)
         if refused is not None:
             raise refused
@@ -274,8 +280,7 @@ class Batcher(Generic[Results]):
             self._running_rows = self._latest_rows = len(rows)
             self._observe(len(rows))
             results = await self._run(rows)
-            if len(results) != len(rows):
-                raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
+            _check(results, rows)
         except Exception as error:
             # One exception for each caller: a shared one would collect the traceback of every await.
             for entry in entries:
@@ -297,24 +302,10 @@ class Batcher(Generic[Results]):
                 entry.future.set_result(results[start:stop])
             start = stop
 
-    def _watch(self, deadline: float) -> None:
-        """One timer for all: it is set for the earliest deadline, not for every row."""
-        if deadline == float("inf") or (self._alarm is not None and self._alarm.when() <= deadline):
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
 
-    def _expire(self) -> None:
-        self._alarm = None
-        now = asyncio.get_running_loop().time()
-        left = [entry for entry in (*self._running, *self._waiting) if not entry.future.done()]
-        for entry in left:
-            if entry.deadline <= now:
-                entry.fail(DeadlinePassed("the answer was not ready within the time allowed for one request"))
-        alive = [entry.deadline for entry in left if entry.deadline > now]
-        if alive:
-            self._watch(min(alive))
+def _check(results: Sequence[Any] | NDArray[Any], rows: Rows) -> None:
+    if len(results) != len(rows):
+        raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
 
 
 def _is_wanted(entry: Entry) -> bool:

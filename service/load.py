@@ -19,7 +19,7 @@ WORTH_COUNTING = 0.00005
 
 SMALL_RUN = 3
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
-one row the largest shipped net takes a third or a half longer for each than of many, of three and four a tenth."""
+one row the largest shipped net takes up to twice as long for each as of many, of four about a tenth longer."""
 
 SINGLE_RUNS = 3.5
 """Runs of one row, where one was seen, that such a run may take as long as: the more a run takes by itself, the more

@@ -1,7 +1,7 @@
 """Takes a prediction straight to its endpoint, past the router and what else stands before it.
 
-Router and exception middleware take a tenth of one about one image, and as long as 16 images take the engine.
-`service.gate` goes further where the server lets it.
+Router and exception middleware take a tenth of one about one image, and a twentieth of one about 64 small ones as
+tensors. `service.gate` goes further where the server lets it.
 """
 
 from collections.abc import Mapping

@@ -136,8 +136,8 @@ def _head(text: bytes | memoryview, spec: InputSpec, max_files: int) -> _Head:
     return _Head(found, *_input(head, spec, max_files), _outputs(head, binary), binary)
 
 
-# A client that sends batches of one size says the same each time, and reading it takes a tenth of what 64 small images
-# take the engine. Whoever writes another id each time has it read each time.
+# A client that sends batches of one size says the same each time, and reading it takes a twentieth of what 64 small
+# images take the engine. Whoever writes another id each time has it read each time.
 _known_head = lru_cache(HEADS)(_head)
 
 

@@ -83,7 +83,7 @@ async def test_a_run_has_as_many_rows_as_it_is_allowed_but_no_more_than_the_limi
     monkeypatch.setattr(service.batcher, "USUAL_ROWS", 2)
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=9))
-    assert batcher.let_run(allowed) == max(runs)
+    batcher.let_run(allowed)
     await asyncio.gather(*(batcher.submit(rows(n, n)) for n in range(5)))
     assert [len(run) for run in engine.runs] == runs
 
@@ -95,7 +95,6 @@ async def test_more_rows_than_are_usual_are_run_where_nobody_has_forbidden_it_on
     batcher = Batcher(engine, Limits())
     await batcher.submit(rows(*range(100)))
     assert [len(run) for run in engine.runs] == [64, 36]
-    assert batcher.let_run(1000) == 256
 
 
 async def test_parts_that_come_while_another_waits_for_its_run_share_it() -> None:
@@ -174,6 +173,10 @@ async def test_who_is_alone_is_told_of_what_failed_and_the_next_is_answered() ->
     assert isinstance(raised.value.__cause__, ArithmeticError)
     alone.fails = False
     assert await alone.come(2) == [4]
+    assert alone.batcher.admit_coming() is None
+    await asyncio.sleep(0)
+    with pytest.raises(CallerGoneError):
+        await alone.batcher.submit(rows(5), wanted=lambda: False)
     assert alone.batcher.admit_coming() is None
     await asyncio.sleep(0)
     with pytest.raises(DeadlinePassed):

@@ -106,6 +106,22 @@ async def test_runs_that_take_hardly_any_time_may_have_more_images(
     assert max(engine.rows) == rows
 
 
+@pytest.mark.parametrize(("inline_run", "at_once"), [(0, False), (10, True)])
+async def test_who_is_alone_is_answered_without_a_turn_of_the_loop_where_a_run_is_short(
+    artifacts: Path, inline_run: float, *, at_once: bool
+) -> None:
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=inline_run))
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        await model.predict(IMAGES)  # its engine is open from now on
+        assert model.admit_coming() is None
+        await asyncio.sleep(0)
+        prediction = asyncio.ensure_future(model.predict(IMAGES))
+        await asyncio.sleep(0)
+        assert prediction.done() is at_once
+        assert (await prediction).shape == (1, len(model.classes))
+
+
 def keep_the_loop_for(seconds: float) -> None:
     until = perf_counter() + seconds
     while perf_counter() < until:

@@ -61,7 +61,7 @@ def breakdown(total: float, stages: dict[str, float]) -> list[Part]:
         Part(
             "rest",
             total - stages["endpoint"],
-            "the server under load, less the endpoint: HTTP, middleware, other batches",
+            "the server under load, less the endpoint: HTTP, and runs that several batches share",
         ),
         Part("in all", total, "the server under load, /proc/<pid>/stat"),
     ]
