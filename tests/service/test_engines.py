@@ -133,14 +133,33 @@ def test_openvino_leaves_its_threads_to_the_scheduler() -> None:
     assert model._compiled.get_property("ENABLE_CPU_PINNING") is False  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("rows", [1, 4])
 @pytest.mark.parametrize("engine", INSTALLED)
-def test_answers_outlive_the_next_run(engine: EngineName) -> None:
+def test_answers_outlive_the_next_run(engine: EngineName, rows: int) -> None:
     pictures, _ = test_set("mnist")
     opened_engine = opened("mnist-8-filters", engine)
-    first = opened_engine.run(pictures[:4])[0]
+    first = opened_engine.run(pictures[:rows])[0]
     kept = first.copy()
-    opened_engine.run(pictures[4:8])
+    opened_engine.run(pictures[rows : 2 * rows])
     assert np.array_equal(first, kept)
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_single_images_that_are_run_side_by_side_get_their_own_answers(engine: EngineName) -> None:
+    pictures, _ = test_set("mnist")
+    opened_engine = opened("mnist-baseline", engine)
+    expected = probabilities(opened_engine, pictures[:128])
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda at: opened_engine.run(pictures[at : at + 1])[0][0], range(128)))
+    assert np.stack(answers) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_an_image_of_another_shape_is_no_image_of_the_models(engine: EngineName) -> None:
+    opened_engine = opened("mnist-8-filters", engine)
+    opened_engine.run(np.zeros((1, 28, 28, 1), np.uint8))
+    with pytest.raises(Exception, match=r"28|shape"):
+        opened_engine.run(np.zeros((1, 1, 28, 1), np.uint8))
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
