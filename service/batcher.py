@@ -67,6 +67,8 @@ class Batcher(Generic[Results]):
         self._run = run
         self._at_once = at_once
         self._limits = limits
+        self.part_rows = min(limits.max_rows, USUAL_ROWS)
+        """rows at most of what one caller has in a run"""
         self._observe = observe
         self._run_rows = self.part_rows
         self.load = Load()
@@ -82,11 +84,6 @@ class Batcher(Generic[Results]):
         self._full: asyncio.Event | None = None
         self._deadlines = Deadlines(self._entries)
         self._closed = False
-
-    @property
-    def part_rows(self) -> int:
-        """Rows at most of what one caller has in a run."""
-        return min(self._limits.max_rows, USUAL_ROWS)
 
     def let_run(self, rows: int) -> None:
         """Is told how many rows a run may have, as far as it is for whoever runs them to say: it will have whole parts
@@ -182,6 +179,8 @@ class Batcher(Generic[Results]):
         return QueueFull(f"{waiting} images wait already; the limit is {self._limits.max_queue}")
 
     def _too_long(self) -> QueueFull | None:
+        if not self.load.worth_counting:
+            return None
         before = self._waiting.rows_before_a_single(self._run_rows, self._coming)
         if before is None:
             return None

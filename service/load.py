@@ -94,6 +94,11 @@ class Load:
         return max(self.seconds(SMALL_RUN), SINGLE_RUNS * self._single)
 
     @property
+    def worth_counting(self) -> bool:
+        """Whether the engine is what callers wait for."""
+        return self.seconds(1) >= WORTH_COUNTING
+
+    @property
     def _worth_refusing(self) -> bool:
         return self.seconds(1) >= WORTH_REFUSING
 
@@ -101,7 +106,7 @@ class Load:
         """Seconds that a single row may have to wait, where it would be `delay`: `usual`, or `flooded` while
         overloaded. The rows of a small run may wait however long they take, and those that take hardly any time: a
         limit in which there are few of them would be spent on refusing all others."""
-        if self.seconds(1) < WORTH_COUNTING:
+        if not self.worth_counting:
             return inf
         flooded = max(flooded, self._small_run - self.seconds(1))
         return min(usual, flooded) if delay > flooded and self.overloaded else usual

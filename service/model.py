@@ -46,6 +46,7 @@ class Model:
         observe: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.manifest = manifest
+        self.name, self.version, self.classes = manifest.name, manifest.version, manifest.classes
         self._engine = engine
         self._output = engine.outputs.index(PROBABILITIES)
         self._inline_run = inline_run
@@ -55,19 +56,9 @@ class Model:
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
+        self.part_rows = self._batcher.part_rows
+        """Images at most of what one caller has in a run"""
         self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
-
-    @property
-    def name(self) -> str:
-        return self.manifest.name
-
-    @property
-    def version(self) -> str:
-        return self.manifest.version
-
-    @property
-    def classes(self) -> list[str]:
-        return self.manifest.classes
 
     @property
     def engine(self) -> Engine:
@@ -78,11 +69,6 @@ class Model:
     def bytes(self) -> int:
         """Size of what serving needs: the graph and its weights."""
         return served_bytes(self.manifest)
-
-    @property
-    def part_rows(self) -> int:
-        """Images at most of what one caller has in a run."""
-        return self._batcher.part_rows
 
     @property
     def waiting_rows(self) -> int:

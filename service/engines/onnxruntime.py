@@ -69,7 +69,7 @@ class _SingleRun:
         self._binding.bind_output(name, "cpu", 0, np.float32, answer_size, self._answer.ctypes.data)
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        np.copyto(self._image, image, casting="no")
+        self._image[:] = image
         self._run(self._binding)
         return self._answer.copy()
 

@@ -37,7 +37,7 @@ _SMALLEST_BOX = 8  # px
 OWN_FORM = "in MNIST's own form: untouched"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make
 class Digit:
     """uint8 [28,28] in MNIST's own form, and how it came to be."""
 

@@ -15,6 +15,7 @@ Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
 
 JSON = b"application/json"
+_OK = HTTPStatus.OK.value  # which three calls find
 
 
 class ReadyResponse(Response):
@@ -22,7 +23,7 @@ class ReadyResponse(Response):
 
     def __init__(self, body: bytes, content_type: bytes = JSON, *headers: tuple[bytes, bytes]) -> None:
         """`headers` are further ones, their names in small letters."""
-        self.status_code = HTTPStatus.OK.value
+        self.status_code = _OK
         self.body = body
         self.background = None
         self.raw_headers = [
