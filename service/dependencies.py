@@ -1,9 +1,9 @@
 """What endpoints need, as nouns. Look-up-or-404 lives here once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
@@ -43,6 +43,10 @@ class Service:
     test_answers: TestAnswers
     figures: Figures
 
+    def find(self, name: str, query: VersionQuery) -> Model:
+        """By name or alias. Raises UnknownModel, UnknownVersion."""
+        return self.store.snapshot.find(name, query.version)
+
 
 def service_of(request: Request) -> Service:
     service: Service = request.scope["app"].state.service
@@ -51,7 +55,7 @@ def service_of(request: Request) -> Service:
 
 def find_model(request: Request, name: str, query: VersionQuery) -> Model:
     """By name or alias. Raises UnknownModel, UnknownVersion."""
-    return service_of(request).store.snapshot.find(name, query.version)
+    return service_of(request).find(name, query)
 
 
 async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Depends()]) -> Model:
@@ -71,15 +75,14 @@ SnapshotDep = Annotated[Snapshot, Depends(snapshot_of)]
 SamplesDep = Annotated[Samples, Depends(samples_of)]
 
 
-async def image_of(request: Request) -> Upload:
+def image_of(request: Request, settings: Settings) -> Coroutine[Any, Any, Upload]:
     """The request's one image, as bytes. Raises NotAnImage, TooManyBytes, InvalidParameter."""
-    return await read_one(request, field=FILE_FIELD, max_bytes=service_of(request).settings.max_body_bytes)
+    return read_one(request, field=FILE_FIELD, max_bytes=settings.max_body_bytes)
 
 
-async def images_of(request: Request) -> list[Upload]:
+def images_of(request: Request, settings: Settings) -> Coroutine[Any, Any, list[Upload]]:
     """The request's images, as bytes, in order. Raises NotAnImage, TooManyBytes, InvalidParameter."""
-    settings = service_of(request).settings
-    return await read_many(
+    return read_many(
         request, field=FILES_FIELD, max_bytes=settings.max_batch_bytes, max_files=settings.max_batch_files
     )
 

@@ -41,6 +41,8 @@ class Gate:
     def __init__(self, app: FastAPI, ways: Ways, metrics: Metrics) -> None:
         self._app = app
         self._ways = ways
+        self.find = ways.find
+        """the route of a prediction, and the model's name; None for what the application answers"""
         self._metrics = metrics
         self.porch, self.rests = Porch(), Rests()
         """of all connections of the server"""
@@ -48,10 +50,6 @@ class Gate:
         """what overloaded models refused, by its first line: a server may ask `refusal` before it parses the like"""
         self._latest: tuple[str, str, Response] | None = None
         """path, detail and answer of the latest refusal: between two runs of a flood they are all the same"""
-
-    def find(self, scope: Scope) -> tuple[HotRoute, str] | None:
-        """The route of a prediction, and the model's name; None for what the application answers."""
-        return self._ways.find(scope)
 
     def admit(self, route: HotRoute, name: str, scope: Scope) -> Refused | None:
         """None for a request that is let in, to be answered in the loop's next turn."""

@@ -56,6 +56,8 @@ class Model:
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
+        self.admit_coming = self._batcher.admit_coming
+        """As `refusal`, of an image that will be here in the loop's next turn, and is counted until then"""
         self.part_rows = self._batcher.part_rows
         """Images at most of what one caller has in a run"""
         self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
@@ -89,13 +91,9 @@ class Model:
         """Whether it has been refusing many for a while."""
         return self._batcher.load.overloaded
 
-    def admit_coming(self) -> QueueFull | None:
-        """The same of an image that will be here in the loop's next turn, and is counted until then."""
-        return self._batcher.admit_coming()
-
     def refuse_if_full(self) -> None:
         """Raises that, if there is one."""
-        refused = self.refusal()
+        refused = self._batcher.refusal()
         if refused is not None:
             raise refused
 
@@ -174,7 +172,7 @@ class Model:
         if not self._inline_rows or (isinstance(engine, Standby) and not engine.is_open):
             return None
         self._used = monotonic()
-        return self._timed(image)
+        return self._timed_until(image)[0]
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         engine = self._engine
@@ -183,7 +181,7 @@ class Model:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open, engine)
         self._used = monotonic()
         if len(images) <= self._inline_rows or self._is_late(len(images)) or self._is_flooded(len(images)):
-            return self._timed(images)
+            return self._timed_until(images)[0]
         answer, ended = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._timed_until, images
         )
@@ -217,9 +215,6 @@ class Model:
         the callers of that time together after it.
         """
         return self.overloaded and self._batcher.load.seconds(rows) <= FLOODED_RUN
-
-    def _timed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._timed_until(images)[0]
 
     def _timed_until(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
         """The answer, and when it was there."""

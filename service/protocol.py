@@ -173,10 +173,10 @@ else:
             self.on_response_complete()
 
         def _write(self, response: Response, more_headers: bytes = b"") -> None:
-            content = [STATUS_LINE[response.status_code]]
-            for headers in (self.server_state.default_headers, response.raw_headers):
-                content += [b"%b: %b\r\n" % header for header in headers]
-            self.transport.write(b"".join((*content, more_headers, b"\r\n", response.body)))
+            headers = (*self.server_state.default_headers, *response.raw_headers)
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            status = STATUS_LINE[response.status_code]
+            self.transport.write(b"".join((status, *lines, more_headers, b"\r\n", response.body)))
 
     def http_protocol() -> type[Any] | Literal["auto"]:
         """For uvicorn's `http`."""

@@ -43,4 +43,5 @@ class Standby:
         self._engine = None
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return self.open().run(images)
+        engine = self._engine
+        return (self.open() if engine is None else engine).run(images)

@@ -1,6 +1,7 @@
 """The images in a request's body: raw, or the files of a multipart form. Bytes only; nothing is decoded here."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,6 +12,7 @@ ACCEPTED = (
     "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
 application/octet-stream, or a multipart/form-data form with the image in a file field"
 )
+KINDS = 64  # of content types that are remembered: a client has always the same, or always another
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
 
 _BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
@@ -64,6 +66,7 @@ def _content_type(request: Request) -> bytes:
     return b""
 
 
+@lru_cache(KINDS)
 def _boundary(content_type: bytes) -> bytes | None:
     """None for a raw body, the boundary of a form. Raises for what is neither."""
     media_type = content_type.partition(b";")[0].strip().lower()

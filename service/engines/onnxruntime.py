@@ -31,7 +31,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._outputs = tuple(str(output.name) for output in self._session.get_outputs())
-        self._one_image = _sizes_of_one(self._session)
+        self._sizes = _sizes_of_one(self._session)
         # One may be in one thread at a time. deque's append and pop are atomic, so no lock.
         self._single_runs: deque[_SingleRun] = deque()
 
@@ -40,19 +40,16 @@ class OnnxRuntime:
         return self._outputs
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        if self._one_image is not None and images.shape == self._one_image[0]:
-            return [self._run_single(images, *self._one_image)]
-        answers: list[NDArray[np.float32]] = self._session.run(None, {IMAGE_INPUT: images})
-        return answers
-
-    def _run_single(self, image: NDArray[np.uint8], size: Size, answer_size: Size) -> NDArray[np.float32]:
+        if self._sizes is None or images.shape != self._sizes[0]:
+            answers: list[NDArray[np.float32]] = self._session.run(None, {IMAGE_INPUT: images})
+            return answers
         try:
             single = self._single_runs.pop()
         except IndexError:
-            single = _SingleRun(self._session, size, answer_size)
-        answer = single.run(image)
+            single = _SingleRun(self._session, *self._sizes)
+        answer = single.run(images)
         self._single_runs.append(single)
-        return answer
+        return [answer]
 
 
 class _SingleRun:

@@ -67,7 +67,7 @@ async def infer(request: Request, model: ModelName) -> Response:
     The input `image` is UINT8 [-1,H,W,C], the same as FP32 from 0 to 1, or BYTES [-1]: encoded images, which
     are prepared as POST /predict does (base64 when they stand in JSON).
     """
-    return await _infer(request, _find(request, model))
+    return await _infer(request, model)
 
 
 @router.post(
@@ -79,7 +79,7 @@ async def infer(request: Request, model: ModelName) -> Response:
 )
 async def infer_version(request: Request, model: ModelName, version: VersionName) -> Response:
     """The same of one version of the model."""
-    return await _infer(request, _find(request, model, version))
+    return await _infer(request, model, version)
 
 
 @router.get("", operation_id="v2_server", response_model=ServerMetadata, responses=example(examples.SERVER))
@@ -185,9 +185,9 @@ def _metadata(request: Request, name: str, version: str | None = None) -> Respon
     return _json(body)
 
 
-async def _infer(request: Request, model: Model) -> Response:
+async def _infer(request: Request, name: str, version: str | None = None) -> Response:
     service = service_of(request)
-    settings = service.settings
+    settings, model = service.settings, service.store.snapshot.find(name, version)
     body, json_length = await _body(request, settings.max_batch_bytes)
     model.refuse_if_full()
     deadline = deadline_of(service)

@@ -11,9 +11,9 @@ from service.dependencies import (
     FILE_FIELD,
     FILES_FIELD,
     ModelName,
+    Service,
     count_of_classes,
     deadline_of,
-    find_model,
     image_of,
     images_of,
     service_of,
@@ -80,9 +80,10 @@ router = APIRouter(tags=["predictions"], route_class=DirectRoute)
 )
 async def predict(request: Request, model: ModelName, query: Annotated[PredictionQuery, Query()]) -> Response:
     """The class of one image, how sure the model is, and what was done to the image first."""
-    served = find_model(request, model, query)
+    service = service_of(request)
+    served = service.find(model, query)
     count = count_of_classes("top_k", query.top_k, served)
-    prepared, ranking = await _answer(request, served, query)
+    prepared, ranking = await _answer(request, service, served, query)
     return _json(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
 
 
@@ -95,9 +96,10 @@ async def predict(request: Request, model: ModelName, query: Annotated[Predictio
 )
 async def predict_top_k(request: Request, model: ModelName, query: Annotated[TopKQuery, Query()]) -> Response:
     """The k likeliest classes of one image."""
-    served = find_model(request, model, query)
+    service = service_of(request)
+    served = service.find(model, query)
     count = count_of_classes("k", query.k, served)
-    _, ranking = await _answer(request, served, query)
+    _, ranking = await _answer(request, service, served, query)
     body: TopK = {
         "model": served.name,
         "version": served.version,
@@ -117,9 +119,10 @@ async def predict_batch(
     request: Request, model: ModelName, query: Annotated[BatchQuery, Query()]
 ) -> Response:
     """One result or problem for each image, in order: an image that cannot be read fails no other."""
-    served = find_model(request, model, query)
+    service = service_of(request)
+    served = service.find(model, query)
     count = count_of_classes("top_k", query.top_k, served)
-    uploads = await images_of(request)
+    uploads = await images_of(request, service.settings)
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
     for start in range(0, len(uploads), size):
@@ -144,10 +147,11 @@ def _routes(*paths: str) -> dict[str, DirectRoute]:
     }
 
 
-async def _answer(request: Request, model: Model, query: PreparationQuery) -> tuple[Prepared, Ranking]:
-    service = service_of(request)
+async def _answer(
+    request: Request, service: Service, model: Model, query: PreparationQuery
+) -> tuple[Prepared, Ranking]:
     model.refuse_if_full()
-    upload = await image_of(request)
+    upload = await image_of(request, service.settings)
     deadline = deadline_of(service)
     prepared = await service.preparer.prepare(upload.data, model.manifest.input, _options(query), deadline)
     probabilities = await model.predict(

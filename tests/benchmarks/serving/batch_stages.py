@@ -47,7 +47,9 @@ async def stages(seconds: float) -> dict[str, float]:
             "endpoint": await awaited(
                 lambda: predict_batch(request(app, batch), DIGITS, BatchQuery()), seconds
             ),
-            "form": await awaited(lambda: images_of(request(app, batch)), seconds),
+            "form": await awaited(
+                lambda: images_of(request(app, batch), app.state.service.settings), seconds
+            ),
             "decode": timed(lambda: prepare_each(files, spec, PrepareOptions(), max_pixels=limit), seconds),
             "inflating": inflating(files, seconds),
             "engine": timed(lambda: model.infer(images), seconds),
