@@ -39,12 +39,25 @@ class OpenVino:
         self._outputs = tuple(output.any_name for output in self._compiled.outputs)
         # A request may be in one thread at a time. deque's append and pop are atomic, so no lock.
         self._requests: deque[Any] = deque()
+        self._single_runs: deque[_SingleRun] = deque()
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return self._outputs
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return self._run_one(images) if len(images) == 1 else self._run_many(images)
+
+    def _run_one(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        try:
+            single = self._single_runs.pop()
+        except IndexError:
+            single = _SingleRun(self._compiled, image)
+        answers = single.run(image)
+        self._single_runs.append(single)
+        return answers
+
+    def _run_many(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         try:
             request = self._requests.pop()
         except IndexError:
@@ -58,6 +71,29 @@ class OpenVino:
         answers = [np.array(tensor.data[:rows]) for tensor in tensors]
         self._requests.append(request)
         return answers
+
+
+class _SingleRun:
+    """Of one image, whose input and outputs stay where they are: to make tensors of them in every run takes a quarter
+    of what a small net does for one image."""
+
+    def __init__(self, compiled: ov.CompiledModel, image: NDArray[np.uint8]) -> None:
+        """`image` is any of them: what a graph makes of one has the same sizes for all."""
+        self._request = compiled.create_infer_request()
+        self._image = np.array(image)
+        self._request.set_input_tensor(ov.Tensor(self._image, shared_memory=True))
+        self._request.infer(share_outputs=True)
+        outputs = range(len(compiled.outputs))
+        self._answers = [np.array(self._request.get_output_tensor(at).data) for at in outputs]
+        for at in outputs:
+            self._request.set_output_tensor(at, ov.Tensor(self._answers[at], shared_memory=True))
+
+    def run(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        if image.shape != self._image.shape:
+            raise ValueError(f"an image of shape {image.shape[1:]}, not {self._image.shape[1:]}")
+        self._image[:] = image
+        self._request.infer(share_outputs=True)
+        return [answer.copy() for answer in self._answers]
 
 
 def _settle() -> None:

@@ -146,12 +146,13 @@ def test_answers_outlive_the_next_run(engine: EngineName, rows: int) -> None:
 
 @pytest.mark.parametrize("engine", INSTALLED)
 def test_single_images_that_are_run_side_by_side_get_their_own_answers(engine: EngineName) -> None:
-    pictures, _ = test_set("mnist")
-    opened_engine = opened("mnist-baseline", engine)
-    expected = probabilities(opened_engine, pictures[:128])
+    """By a net whose runs are long enough for threads to meet in one."""
+    pictures = test_set("cifar10")[0][:64]
+    opened_engine = opened("cifar10-fast", engine)
+    expected = probabilities(opened_engine, pictures)
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(lambda at: opened_engine.run(pictures[at : at + 1])[0][0], range(128)))
-    assert np.stack(answers) == pytest.approx(expected, abs=1e-5)
+        answers = list(threads.map(lambda at: opened_engine.run(pictures[at : at + 1])[0][0], range(64)))
+    assert np.stack(answers) == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("engine", INSTALLED)
