@@ -1,7 +1,6 @@
 """The images in a request's body: raw, or the files of a multipart form. Bytes only; nothing is decoded here."""
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,9 +11,9 @@ ACCEPTED = (
     "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
 application/octet-stream, or a multipart/form-data form with the image in a file field"
 )
-KINDS = 64  # of content types that are remembered: a client has always the same, or always another
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
 
+_USUAL_RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))
 _BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'[;\s]name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 _FILE_NAME = re.compile(rb'[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
@@ -66,9 +65,10 @@ def _content_type(request: Request) -> bytes:
     return b""
 
 
-@lru_cache(KINDS)
 def _boundary(content_type: bytes) -> bytes | None:
     """None for a raw body, the boundary of a form. Raises for what is neither."""
+    if content_type in _USUAL_RAW:
+        return None
     media_type = content_type.partition(b";")[0].strip().lower()
     if media_type.startswith(b"image/") or media_type in (b"application/octet-stream", b""):
         return None
