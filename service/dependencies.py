@@ -43,9 +43,9 @@ class Service:
     test_answers: TestAnswers
     figures: Figures
 
-    def find(self, name: str, query: VersionQuery) -> Model:
-        """By name or alias. Raises UnknownModel, UnknownVersion."""
-        return self.store.snapshot.find(name, query.version)
+    def find(self, name: str, version: str | None) -> Model:
+        """By name or alias; the latest version unless told. Raises UnknownModel, UnknownVersion."""
+        return self.store.snapshot.find(name, version)
 
 
 def service_of(request: Request) -> Service:
@@ -55,7 +55,7 @@ def service_of(request: Request) -> Service:
 
 def find_model(request: Request, name: str, query: VersionQuery) -> Model:
     """By name or alias. Raises UnknownModel, UnknownVersion."""
-    return service_of(request).find(name, query)
+    return service_of(request).find(name, query.version)
 
 
 async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Depends()]) -> Model:

@@ -13,7 +13,8 @@ application/octet-stream, or a multipart/form-data form with the image in a file
 )
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
 
-_USUAL_RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))
+# As they usually come; whatever else is image/… is raw as well.
+_RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))
 _BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'[;\s]name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 _FILE_NAME = re.compile(rb'[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
@@ -67,10 +68,10 @@ def _content_type(request: Request) -> bytes:
 
 def _boundary(content_type: bytes) -> bytes | None:
     """None for a raw body, the boundary of a form. Raises for what is neither."""
-    if content_type in _USUAL_RAW:
+    if content_type in _RAW:
         return None
     media_type = content_type.partition(b";")[0].strip().lower()
-    if media_type.startswith(b"image/") or media_type in (b"application/octet-stream", b""):
+    if media_type.startswith(b"image/") or media_type in _RAW:
         return None
     if media_type != b"multipart/form-data":
         hint = (

@@ -15,7 +15,7 @@ Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
 
 JSON = b"application/json"
-_OK = HTTPStatus.OK.value  # which three calls find
+_OK = HTTPStatus.OK.value  # once: to look it up takes three calls
 
 
 class ReadyResponse(Response):

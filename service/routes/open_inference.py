@@ -160,7 +160,7 @@ def of_many_images() -> dict[str, PathRoute]:
 
 
 def _find(request: Request, name: str, version: str | None = None) -> Model:
-    return service_of(request).store.snapshot.find(name, version)
+    return service_of(request).find(name, version)
 
 
 def _metadata(request: Request, name: str, version: str | None = None) -> Response:
@@ -187,7 +187,7 @@ def _metadata(request: Request, name: str, version: str | None = None) -> Respon
 
 async def _infer(request: Request, name: str, version: str | None = None) -> Response:
     service = service_of(request)
-    settings, model = service.settings, service.store.snapshot.find(name, version)
+    settings, model = service.settings, service.find(name, version)
     body, json_length = await _body(request, settings.max_batch_bytes)
     model.refuse_if_full()
     deadline = deadline_of(service)

@@ -81,7 +81,7 @@ router = APIRouter(tags=["predictions"], route_class=DirectRoute)
 async def predict(request: Request, model: ModelName, query: Annotated[PredictionQuery, Query()]) -> Response:
     """The class of one image, how sure the model is, and what was done to the image first."""
     service = service_of(request)
-    served = service.find(model, query)
+    served = service.find(model, query.version)
     count = count_of_classes("top_k", query.top_k, served)
     prepared, ranking = await _answer(request, service, served, query)
     return _json(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
@@ -97,7 +97,7 @@ async def predict(request: Request, model: ModelName, query: Annotated[Predictio
 async def predict_top_k(request: Request, model: ModelName, query: Annotated[TopKQuery, Query()]) -> Response:
     """The k likeliest classes of one image."""
     service = service_of(request)
-    served = service.find(model, query)
+    served = service.find(model, query.version)
     count = count_of_classes("k", query.k, served)
     _, ranking = await _answer(request, service, served, query)
     body: TopK = {
@@ -120,7 +120,7 @@ async def predict_batch(
 ) -> Response:
     """One result or problem for each image, in order: an image that cannot be read fails no other."""
     service = service_of(request)
-    served = service.find(model, query)
+    served = service.find(model, query.version)
     count = count_of_classes("top_k", query.top_k, served)
     uploads = await images_of(request, service.settings)
     size = served.part_rows
