@@ -7,6 +7,7 @@ a run is on, share the next one, so batches grow with the load and one caller al
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,6 +21,10 @@ from service.load import Load
 USUAL_ROWS = 64
 """Of a run, and of a part of many rows: more only make it longer, and others wait for it, unless it takes hardly any
 time."""
+
+LONGEST_TURN = 0.005
+"""Seconds that runs may have of one turn of the loop, and one run more. Full runs in a row share what it costs to come
+back to them from answers and requests, which leave every cache cold; whoever else needs the loop waits for them."""
 
 Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
@@ -53,8 +58,8 @@ class Batcher(Generic[Results]):
     """`run` is given rows [n,…], n ≤ max_rows, and must give n results in the same order.
 
     It may be awaiting a thread: the batcher starts no second run before the first is back, and never blocks.
-    `at_once` may be asked for the result of one row, without awaiting anything; None where that would block for too
-    long. `observe` is told the number of rows of every run.
+    `at_once` is asked for the results first, without awaiting anything; None where that would block for too long.
+    `observe` is told the number of rows of every run.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Batcher(Generic[Results]):
         self._coming = 0
         self._came = 0
         """how many were let in in the turn before"""
+        self._turn_began = 0.0
+        """since when runs have had the loop to themselves, by perf_counter"""
         self._worker: asyncio.Task[None] | None = None
         self._full: asyncio.Event | None = None
         self._deadlines = Deadlines(self._entries)
@@ -235,6 +242,7 @@ class Batcher(Generic[Results]):
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""
+        self._turn_began = perf_counter()
         try:
             while self._waiting:
                 await self._wait_for_those_who_come()
@@ -268,17 +276,33 @@ class Batcher(Generic[Results]):
         finally:
             self._full = None
 
+    async def _let_others_come(self) -> None:
+        """After a run that had the loop to itself."""
+        if self._waiting.rows >= self._run_rows:
+            if perf_counter() - self._turn_began < LONGEST_TURN:
+                return
+            await asyncio.sleep(
+                0
+            )  # answers are sent, sockets are read: what comes from them is queued a turn later
+        await asyncio.sleep(0)
+        self._turn_began = perf_counter()
+
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
         return self._waiting.take(self._run_rows, _is_wanted)
 
     async def _run_and_deliver(self, entries: list[Entry]) -> None:
         self._running = entries
+        blocked = True  # by a failure as well, as far as is known
         try:
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
             self._running_rows = self._latest_rows = len(rows)
             self._observe(len(rows))
-            results = await self._run(rows)
+            results = self._at_once(rows)
+            blocked = results is not None
+            if results is None:
+                results = await self._run(rows)
+                self._turn_began = perf_counter()
             _check(results, rows)
         except Exception as error:
             # One exception for each caller: a shared one would collect the traceback of every await.
@@ -291,6 +315,8 @@ class Batcher(Generic[Results]):
         finally:
             self._running = []
             self._running_rows = 0
+        if blocked:
+            await self._let_others_come()
 
     @staticmethod
     def _deliver(entries: list[Entry], results: Results) -> None:

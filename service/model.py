@@ -166,22 +166,23 @@ class Model:
         await self._batcher.drain(limit)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _at_once(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Of one image [1,H,W,C], where the loop would run it itself anyway."""
-        engine = self._engine
-        if not self._inline_rows or (isinstance(engine, Standby) and not engine.is_open):
+    def _at_once(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """By the event loop itself, where that is the better place; else None."""
+        engine, rows = self._engine, len(images)
+        if isinstance(engine, Standby) and not engine.is_open:
             return None
-        self._used = monotonic()
-        return self._timed_until(image)[0]
+        if rows <= self._inline_rows or self._is_late(rows) or self._is_flooded(rows):
+            self._used = monotonic()
+            return self._timed_until(images)[0]
+        return None
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """By the model's thread."""
         engine = self._engine
         if isinstance(engine, Standby) and not engine.is_open:
             # By itself: what it takes is not what a row takes, nor for the loop to wait for.
             await asyncio.get_running_loop().run_in_executor(self._thread, self._open, engine)
         self._used = monotonic()
-        if len(images) <= self._inline_rows or self._is_late(len(images)) or self._is_flooded(len(images)):
-            return self._timed_until(images)[0]
         answer, ended = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._timed_until, images
         )

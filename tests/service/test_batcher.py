@@ -115,18 +115,23 @@ async def test_a_caller_alone_never_waits() -> None:
 
 
 class AtOnce:
-    """A batcher that may ask for one row's result; notes which it asked for."""
+    """A batcher that may ask for results at once; notes for which rows it did, and whether it was for one alone."""
 
-    def __init__(self) -> None:
-        self.engine, self.rows, self.observed = Engine(), list[float](), list[int]()
+    def __init__(self, max_rows: int = 256) -> None:
+        self.engine, self.observed = Engine(), list[int]()
+        self.rows, self.shared = list[float](), list[list[float]]()
         self.blocks, self.fails = False, False
-        self.batcher = Batcher(self.engine, Limits(), self.observed.append, self._result)
+        self.batcher = Batcher(self.engine, Limits(max_rows), self.observed.append, self._results)
 
-    def _result(self, row: Floats) -> Floats | None:
-        self.rows += row[:, 0].tolist()
+    def _results(self, batch: Floats) -> Floats | None:
+        values: list[float] = batch[:, 0].tolist()
+        if self.batcher.busy:
+            self.shared.append(values)
+        else:
+            self.rows += values
         if self.fails:
             raise ArithmeticError
-        return None if self.blocks else row * 2
+        return None if self.blocks else batch * 2
 
     async def come(self, *numbers: int) -> list[float]:
         """Callers of one turn, let in in the one before."""
@@ -140,7 +145,8 @@ async def test_who_is_alone_is_answered_at_once() -> None:
     alone = AtOnce()
     for n in (1, 2, 3):
         assert await alone.come(n) == [2 * n]
-    assert (alone.rows, alone.engine.runs, alone.observed) == ([1, 2, 3], [], [1, 1, 1])
+    assert (alone.rows, alone.shared, alone.observed) == ([1, 2, 3], [], [1, 1, 1])
+    assert not alone.engine.runs
 
 
 async def test_who_is_not_alone_shares_a_run_as_long_as_others_come() -> None:
@@ -148,11 +154,13 @@ async def test_who_is_not_alone_shares_a_run_as_long_as_others_come() -> None:
     assert await alone.come(1, 2) == [2, 4]
     assert await alone.come(3) == [6]  # the run before had two
     assert await alone.come(4) == [8]
-    assert (alone.rows, alone.engine.runs, alone.observed) == ([4], [[1, 2], [3]], [2, 1, 1])
+    assert (alone.rows, alone.shared, alone.observed) == ([4], [[1, 2], [3]], [2, 1, 1])
+    assert not alone.engine.runs
 
 
 async def test_who_is_alone_waits_for_a_run_that_is_on_and_for_one_that_would_block() -> None:
     alone = AtOnce()
+    alone.blocks = True
     first = await occupied(alone.engine, alone.batcher)
     later = asyncio.create_task(alone.come(1))
     await let_others_run()
@@ -160,7 +168,6 @@ async def test_who_is_alone_waits_for_a_run_that_is_on_and_for_one_that_would_bl
     alone.engine.open.set()
     await asyncio.gather(first, later)
     assert not alone.rows
-    alone.blocks = True
     assert await alone.come(2) == [4]
     assert (alone.rows, alone.engine.runs) == ([2], [[0], [1], [2]])
 
@@ -187,6 +194,46 @@ async def test_who_is_alone_is_told_of_what_failed_and_the_next_is_answered() ->
     with pytest.raises(NotReady):
         await alone.batcher.submit(rows(4))
     assert alone.rows == [1, 2]
+
+
+class Turns:
+    """The batcher's runs at once, each with the turn of the loop it was in, counted from the first."""
+
+    def __init__(self) -> None:
+        self.batcher = Batcher(Engine(), Limits(max_rows=2), at_once=self._results)
+        self._now, self._ended, self._of_runs = 0, False, list[int]()
+
+    def _results(self, batch: Floats) -> Floats:
+        self._of_runs.append(self._now)
+        return batch * 2
+
+    def _count(self) -> None:
+        self._now += 1
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._count)
+
+    async def of(self, *submissions: Floats) -> list[int]:
+        """The runs that answer these."""
+        self._count()
+        await asyncio.gather(*map(self.batcher.submit, submissions))
+        self._ended = True
+        return [turn - self._of_runs[0] for turn in self._of_runs]
+
+
+@pytest.mark.parametrize(("seconds", "turns"), [(0, [0, 2, 4, 6]), (3600, [0, 0, 0, 0])])
+async def test_full_runs_at_once_give_the_loop_back_before_they_have_had_it_for_too_long(
+    seconds: float, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.batcher, "LONGEST_TURN", seconds)
+    assert await Turns().of(*(rows(n, n) for n in range(4))) == turns
+
+
+async def test_a_run_at_once_gives_the_loop_back_where_the_next_would_not_be_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others may have come meanwhile."""
+    monkeypatch.setattr(service.batcher, "LONGEST_TURN", 3600)
+    assert await Turns().of(rows(1), rows(2), rows(3)) == [0, 1]
 
 
 async def test_waiting_for_company_ends_when_the_run_is_full() -> None:
