@@ -2,8 +2,8 @@
 
 import statistics
 
-from tests.benchmarks.serving.bench import DIGITS, Bench, Section
-from tests.benchmarks.serving.beside_no_ops import BATCH, BATCH_CONNECTIONS, ROWS, batch_of_digits
+from tests.benchmarks.serving.bench import CONNECTIONS, DIGITS, Bench, Section
+from tests.benchmarks.serving.beside_no_ops import BATCH, ROWS, batch_of_digits
 from tests.benchmarks.serving.child import reported
 from tests.benchmarks.serving.hot_path import Part, table_of
 from tests.benchmarks.serving.servers import service
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Section:
     section = Section()
     turns = Turns(bench, section)
     with service(bench) as ours:
-        turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), BATCH_CONNECTIONS, ROWS))
+        turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), images=ROWS))
         turns.take("batch path", bench.plan.hot_path_rounds)
     bench.say("batch path: the parts")
     options = ("--seconds", bench.plan.stage_seconds)
@@ -39,7 +39,7 @@ def measure(bench: Bench) -> Section:
     section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
     section.rounds |= {f"{name}: us": [stages[name]] for name in ("inflating", "inflating different")}
     section.lines = [
-        f"an image of {ROWS} in a request, {BATCH_CONNECTIONS} connections, processor time:",
+        f"an image of {ROWS} in a request, {CONNECTIONS} connections, processor time:",
         *table_of(parts).splitlines(),
         f"of `decode`, inflating: Python's zlib alone takes {stages['inflating']:.1f} µs for one of these {ROWS},"
         f" {stages['inflating different']:.1f} µs for one of {DIFFERENT_DIGITS:,} digits",

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from tests.benchmarks.serving.bench import BEST_DIGITS, COLOUR, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child
 from tests.benchmarks.serving.engine_alone import engines_alone
-from tests.benchmarks.serving.messages import Request, binary_tensor, encoded, form, get, test_images
+from tests.benchmarks.serving.messages import Request, binary_tensor, encoded, form, test_images
 from tests.benchmarks.serving.servers import NO_OPS, digit, no_op, photo, service
 from tests.benchmarks.serving.turns import ONE, P50, PROCESSOR, RATE, Case, Turns, row
 
@@ -17,7 +17,8 @@ BEST_BATCH = f"this project, {BEST_DIGITS}, 64 PNG a request"
 TENSOR = "this project, 64 binary tensors a request"
 PHOTO = f"this project, {COLOUR}, raw body"
 ROWS = 64
-BATCH_CONNECTIONS = 4  # a batch is decoded while another runs; with 32 of them the queue would be full
+FEW = 4
+BY_FEW = f", {FEW} clients"
 
 
 def measure(bench: Bench) -> Section:
@@ -31,8 +32,11 @@ def measure(bench: Bench) -> Section:
             turns.add(name, Case(child, digit()), warm=1)
             if name != BARE or bench.plan.alone:
                 turns.add(name + ONE, Case(child, digit(), 1), warm=0)
-        _add_ours(turns, ours)
-        _add_tensors(turns, ours, section)
+        turns.add(OURS, Case(ours, digit()), warm=1)
+        turns.add(OURS + ONE, Case(ours, digit(), 1), warm=0)
+        others = _others(ours, few=bench.plan.alone)
+        for name, case in others.items():
+            turns.add(name, case)
         engines = stack.enter_context(engines_alone(bench, (DIGITS, BEST_DIGITS, COLOUR)))
         for model, engine in engines.items():
             turns.add_engine(_engine(model), engine)
@@ -41,9 +45,6 @@ def measure(bench: Bench) -> Section:
         turns.take("beside the no-ops", bench.plan.rounds)
         section.rows = [row(section, name, child, one=name + ONE) for name, child in no_ops.items()]
         section.rows.append(row(section, OURS, ours, one=OURS + ONE))
-    others = [
-        name for name in (FORM, BATCH, BEST_BATCH, TENSOR, PHOTO) if f"{name}: {RATE}" in section.rounds
-    ]
     section.rows += [row(section, name) for name in (*others, *map(_engine, (DIGITS, BEST_DIGITS, COLOUR)))]
     _compare(section)
     return section
@@ -53,27 +54,26 @@ def _engine(model: str) -> str:
     return f"the engine alone, {model}"
 
 
-def _add_ours(turns: Turns, ours: Child) -> None:
-    turns.add(OURS, Case(ours, digit()), warm=1)
-    turns.add(OURS + ONE, Case(ours, digit(), 1), warm=0)
-    turns.add(FORM, Case(ours, form(f"/predict/{DIGITS}", "file", [digit().body])))
-    turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), BATCH_CONNECTIONS, ROWS))
-    turns.add(BEST_BATCH, Case(ours, batch_of_digits(BEST_DIGITS), BATCH_CONNECTIONS, ROWS))
-    turns.add(PHOTO, Case(ours, photo()))
+def _others(ours: Child, *, few: bool) -> dict[str, Case]:
+    """What is compared besides single images; many of them in a request also from few clients, if wanted."""
+    pngs = batch_of_digits(DIGITS)
+    tensor = binary_tensor(f"/v2/models/{DIGITS}/infer", test_images("mnist", ROWS))
+    cases = {
+        FORM: Case(ours, form(f"/predict/{DIGITS}", "file", [digit().body])),
+        BATCH: Case(ours, pngs, images=ROWS),
+        BEST_BATCH: Case(ours, batch_of_digits(BEST_DIGITS), images=ROWS),
+        TENSOR: Case(ours, tensor, images=ROWS),
+        PHOTO: Case(ours, photo()),
+    }
+    if few:
+        cases |= {BATCH + BY_FEW: Case(ours, pngs, FEW, ROWS), TENSOR + BY_FEW: Case(ours, tensor, FEW, ROWS)}
+    return cases
 
 
 def batch_of_digits(model: str) -> Request:
     """The first ROWS test images as PNGs in one form."""
     files = [encoded(one) for one in test_images("mnist", ROWS)]
     return form(f"/predict/{model}/batch", "files", files)
-
-
-def _add_tensors(turns: Turns, ours: Child, section: Section) -> None:
-    if get(ours.port, "/v2").status != 200:
-        section.lines.append("binary tensors: this service has no GET /v2, so they are not measured")
-        return
-    request = binary_tensor(f"/v2/models/{DIGITS}/infer", test_images("mnist", ROWS))
-    turns.add(TENSOR, Case(ours, request, BATCH_CONNECTIONS, ROWS))
 
 
 def _compare(section: Section) -> None:
@@ -84,6 +84,8 @@ def _compare(section: Section) -> None:
         "batch, share of the engine": (BATCH, _engine(DIGITS)),
         f"batch of {BEST_DIGITS}, share of the engine": (BEST_BATCH, _engine(BEST_DIGITS)),
         "tensors, share of the engine": (TENSOR, _engine(DIGITS)),
+        f"batch{BY_FEW}, share of the engine": (BATCH + BY_FEW, _engine(DIGITS)),
+        f"tensors{BY_FEW}, share of the engine": (TENSOR + BY_FEW, _engine(DIGITS)),
         f"{COLOUR}, share of the engine": (PHOTO, _engine(COLOUR)),
     }
     for name, (one, other) in pairs.items():
