@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from service.errors import DeadlinePassed, Problem, QueueFull
-from service.images import Prepared, PrepareOptions, prepare, prepare_each
+from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
 from service.images.containers import PNG_SIGNATURE
 from service.manifest import InputSpec
 
@@ -14,6 +15,8 @@ SMALL_BYTES = 8192
 SMALL_PIXELS = (
     128 * 128
 )  # some tenths of a millisecond; a hand-over to a thread costs about as much as 28 x 28
+MOST_AT_ONCE = 128
+"""Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
 
 
 def is_small(data: bytes) -> bool:
@@ -34,6 +37,8 @@ class Preparer:
         self._max_pixels = max_pixels
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._this_turn = 0
+        """files that the loop has read in this turn"""
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
     async def prepare(
@@ -43,7 +48,8 @@ class Preparer:
         QueueFull or DeadlinePassed."""
         if is_small(data):
             return prepare(data, spec, options, max_pixels=self._max_pixels)
-        [prepared] = await self.prepare_each([data], spec, options, deadline)
+        work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
+        [prepared] = await self._in_a_thread(work, deadline)
         if isinstance(prepared, Problem):
             raise prepared
         return prepared
@@ -51,13 +57,36 @@ class Preparer:
     async def prepare_each(
         self, files: list[bytes], spec: InputSpec, options: PrepareOptions, deadline: float
     ) -> list[Prepared | Problem]:
-        """Several images in one thread; an image that cannot be prepared gives its problem instead."""
+        """Several images; one that cannot be prepared gives its problem instead. Where not all are small digits in
+        which nothing has to be done, a thread does the others: for those it would only get in the loop's way, since
+        both need the interpreter. Raises QueueFull or DeadlinePassed."""
+        ready = None
+        if max(map(len, files), default=0) <= SMALL_BYTES:
+            await self._wait_for_a_turn(len(files))
+            ready = digits_as_they_are(files, spec, options, max_pixels=self._max_pixels)
+            if len(ready) == len(files):
+                return [*ready.values()]
+        work = partial(prepare_each, files, spec, options, max_pixels=self._max_pixels, ready=ready)
+        return await self._in_a_thread(work, deadline)
+
+    async def _wait_for_a_turn(self, files: int) -> None:
+        """One in which few others have been read."""
+        while self._this_turn and self._this_turn + files > MOST_AT_ONCE:  # noqa: ASYNC110 - for the next turn
+            await asyncio.sleep(0)
+        if not self._this_turn:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        self._this_turn += files
+
+    def _begin_turn(self) -> None:
+        self._this_turn = 0
+
+    async def _in_a_thread(
+        self, prepare: Callable[[], list[Prepared | Problem]], deadline: float
+    ) -> list[Prepared | Problem]:
         if self._waiting >= self._max_waiting:
             raise QueueFull(f"{self._waiting} large images are being decoded already")
         self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, partial(prepare_each, files, spec, options, max_pixels=self._max_pixels)
-        )
+        work = asyncio.get_running_loop().run_in_executor(self._threads, prepare)
         work.add_done_callback(self._done)
         try:
             # Shielded: a thread cannot be stopped, and its place is free only when it really is.

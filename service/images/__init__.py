@@ -1,5 +1,6 @@
 """From any picture a person sends to what a net was trained on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -58,20 +59,31 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
 
 
 def prepare_each(
-    files: list[bytes], input_spec: InputSpec, options: PrepareOptions, *, max_pixels: int
+    files: list[bytes],
+    input_spec: InputSpec,
+    options: PrepareOptions,
+    *,
+    max_pixels: int,
+    ready: Mapping[int, Prepared] | None = None,
 ) -> list[Prepared | Problem]:
-    """Many image files; one that cannot be prepared gives its problem instead."""
-    ready = _digits_as_they_are(files, input_spec, options) if max_pixels >= small_png.LONGEST**2 else {}
+    """Many image files; one that cannot be prepared gives its problem instead. `ready` is what
+    `digits_as_they_are` found among them, if it was asked before."""
+    if ready is None:
+        ready = digits_as_they_are(files, input_spec, options, max_pixels=max_pixels)
     return [
         ready.get(at) or _prepared_or_problem(data, input_spec, options, max_pixels)
         for at, data in enumerate(files)
     ]
 
 
-def _digits_as_they_are(files: list[bytes], spec: InputSpec, options: PrepareOptions) -> dict[int, Prepared]:
-    """By their place, the files in which nothing has to be done: looked at together, which is quicker."""
+def digits_as_they_are(
+    files: list[bytes], spec: InputSpec, options: PrepareOptions, *, max_pixels: int
+) -> dict[int, Prepared]:
+    """By their place, in order, the files in which nothing has to be done: looked at together, which is quicker."""
     shape = (digits.SIDE, digits.SIDE, 1)
     if (spec.height, spec.width, spec.channels) != shape or options.preprocess == "none":
+        return {}
+    if max_pixels < small_png.LONGEST**2:
         return {}
     places, images = small_png.read_each(files, shape)
     if not places:

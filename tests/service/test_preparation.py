@@ -1,0 +1,116 @@
+import asyncio
+import struct
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import service.preparation
+from service.errors import NotAnImage, Problem, QueueFull
+from service.images import Prepared, PrepareOptions
+from service.manifest import InputSpec
+from service.preparation import SMALL_BYTES, Preparer
+from tests.service.images.files import MAX_PIXELS, encoded, png, seven
+from tests.service.shipped import test_set
+
+DIGIT = InputSpec(height=28, width=28, channels=1)
+NEVER = float("inf")
+
+
+IMAGES = test_set("mnist")[0][:4]
+
+
+@pytest.fixture(scope="module")
+def digits() -> list[bytes]:
+    """IMAGES as PNGs."""
+    return [encoded(image[..., 0]) for image in IMAGES]
+
+
+@pytest.fixture
+def preparer() -> Iterator[Preparer]:
+    one = Preparer(max_pixels=MAX_PIXELS, max_waiting=1)
+    yield one
+    one.close()
+
+
+async def prepare(preparer: Preparer, files: list[bytes]) -> list[Prepared | Problem]:
+    return await preparer.prepare_each(files, DIGIT, PrepareOptions(), NEVER)
+
+
+async def test_digits_in_which_nothing_has_to_be_done_need_no_thread(
+    preparer: Preparer, digits: list[bytes]
+) -> None:
+    preparer.close()
+    prepared = await prepare(preparer, digits)
+    assert [one.image.shape for one in prepared if isinstance(one, Prepared)] == [(28, 28, 1)] * 4
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await prepare(preparer, [encoded(seven())])
+    assert await prepare(preparer, []) == []
+
+
+async def test_others_among_them_are_prepared_in_their_places(
+    preparer: Preparer, digits: list[bytes]
+) -> None:
+    first, text, picture, second = await prepare(preparer, [digits[0], b"text", encoded(seven()), digits[1]])
+    assert isinstance(first, Prepared)
+    assert isinstance(second, Prepared)
+    assert np.array_equal([first.image, second.image], IMAGES[:2])
+    assert isinstance(text, NotAnImage)
+    assert isinstance(picture, Prepared)
+    assert picture.inverted
+
+
+async def test_a_long_file_is_read_by_a_thread_even_if_it_is_a_small_digit(
+    preparer: Preparer, digits: list[bytes]
+) -> None:
+    long = written_long(IMAGES[0])
+    assert len(long) > SMALL_BYTES
+    [first, second] = await prepare(preparer, [long, digits[1]])
+    assert isinstance(first, Prepared)
+    assert isinstance(second, Prepared)
+    assert np.array_equal([first.image, second.image], IMAGES[:2])
+    preparer.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await prepare(preparer, [long, digits[1]])
+
+
+def written_long(image: NDArray[np.uint8]) -> bytes:
+    """uint8 [28,28,1] as PNG, whose pixels come after thousands of blocks of none."""
+    rows = np.insert(image[..., 0], 0, 0, axis=1).tobytes()  # before each the number of its filter
+    nothing = b"\0\0\0\xff\xff" * (SMALL_BYTES // 5)
+    pixels = b"\1" + struct.pack("<HH", len(rows), len(rows) ^ 0xFFFF) + rows
+    stream = b"\x78\1" + nothing + pixels + struct.pack(">I", zlib.adler32(rows))
+    return png(28, 28, stream=stream)
+
+
+async def test_those_who_find_the_threads_busy_are_refused_and_small_digits_are_not(
+    digits: list[bytes],
+) -> None:
+    busy = Preparer(max_pixels=MAX_PIXELS, max_waiting=0)
+    assert len(await prepare(busy, digits)) == len(digits)
+    with pytest.raises(QueueFull):
+        await prepare(busy, [*digits, encoded(seven())])
+
+
+async def test_the_loop_reads_a_few_batches_in_a_turn(
+    preparer: Preparer, digits: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.preparation, "MOST_AT_ONCE", 2 * len(digits))
+    turn, ended, turns = 0, False, list[int]()
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        if not ended:
+            asyncio.get_running_loop().call_soon(count)
+
+    async def caller() -> None:
+        await prepare(preparer, digits)
+        turns.append(turn)
+
+    count()
+    await asyncio.gather(*(caller() for _ in range(5)))
+    ended = True
+    assert [turn - turns[0] for turn in turns] == [0, 0, 1, 1, 2]
