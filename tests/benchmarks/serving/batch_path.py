@@ -56,7 +56,7 @@ def breakdown(total: float, stages: dict[str, float]) -> list[Part]:
         Part(
             "between the parts",
             between,
-            "the endpoint, a batch at a time, less the parts: answers, a thread, colder caches",
+            "the endpoint, a batch at a time, less the parts: answers, colder caches",
         ),
         Part(
             "rest",
