@@ -3,8 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -59,8 +59,11 @@ ROUTERS = (
 log = logging.getLogger("convscope")
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The whole service, not yet started: models are opened in its lifespan, before the first request."""
+def create_app(settings: Settings, *, owns_process: bool = False) -> FastAPI:
+    """The whole service, not yet started: models are opened in its lifespan, before the first request.
+
+    While it is up, a process that it owns, which does nothing else, has its garbage collector set for serving.
+    """
     app = FastAPI(
         title="Convscope",
         summary=DESCRIPTION,
@@ -74,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.service = _put_together(settings)
+    app.state.owns_process = owns_process
     for module in ROUTERS:
         # Not include_router: a route of an included router is matched twice for each request.
         app.router.routes.extend(module.router.routes)
@@ -138,17 +142,10 @@ def _put_together(settings: Settings) -> Service:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.store.reload()
-    # What is there now stays: the collector, which would look through all of it time and again, leaves it alone.
-    gc.collect()
-    gc.freeze()
-    usual = gc.get_threshold()
-    gc.set_threshold(YOUNG_OBJECTS, *usual[1:])
-    gc.enable()
-    tending = asyncio.create_task(service.store.tend())
-    yield
-    tending.cancel()
-    gc.set_threshold(*usual)
-    gc.unfreeze()
+    with _collected_seldom() if app.state.owns_process else nullcontext():
+        tending = asyncio.create_task(service.store.tend())
+        yield
+        tending.cancel()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(service.settings.drain)
     service.preparer.close()
@@ -156,3 +153,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.aside.close()
     service.figures.close()
     log.info("stopped")
+
+
+@contextmanager
+def _collected_seldom() -> Iterator[None]:
+    # What is there now stays: the collector, which would look through all of it time and again, leaves it alone.
+    gc.collect()
+    gc.freeze()
+    usual = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *usual[1:])
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()

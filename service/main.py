@@ -3,4 +3,4 @@
 from service.app import create_app
 from service.settings import Settings
 
-app = create_app(Settings())
+app = create_app(Settings(), owns_process=True)

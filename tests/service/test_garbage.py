@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.app import YOUNG_OBJECTS, create_app
 from service.settings import Settings
+from tests.conftest import serving as in_process
 from tests.service.stripes import encoded, stripe
 from tests.service.test_overload import FailingEngine, HeldEngine, waiting
 from tests.service.test_protocol import served
@@ -72,7 +73,7 @@ HOLDERS = (
 
 @asynccontextmanager
 async def serving(artifacts: Path, **settings: Any) -> AsyncIterator[tuple[FastAPI, uvicorn.Server]]:
-    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", **settings))
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", **settings), owns_process=True)
     async with served(app) as server:
         yield app, server
 
@@ -175,3 +176,9 @@ async def test_the_collector_waits_while_the_service_is_up_and_no_longer(artifac
     async with serving(artifacts):
         assert gc.get_threshold()[0] == YOUNG_OBJECTS
     assert gc.get_threshold() == usual
+
+
+async def test_the_collector_of_a_process_that_does_more_than_serve_is_left_alone(artifacts: Path) -> None:
+    usual, kept = gc.get_threshold(), gc.get_freeze_count()
+    async with in_process(artifacts):
+        assert (gc.get_threshold(), gc.get_freeze_count()) == (usual, kept)

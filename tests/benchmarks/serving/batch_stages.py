@@ -31,7 +31,7 @@ _AFTER_PIXELS = 16  # bytes of a PNG: a checksum and the last chunk
 
 async def stages(seconds: float) -> dict[str, float]:
     """By name. `endpoint` is all that comes after the router, one batch at a time."""
-    app, batch = create_app(Settings()), batch_of_digits(DIGITS)
+    app, batch = create_app(Settings(), owns_process=True), batch_of_digits(DIGITS)
     async with app.router.lifespan_context(app):
         model = app.state.service.store.snapshot.find(DIGITS)
         spec, limit = model.manifest.input, app.state.service.settings.max_pixels

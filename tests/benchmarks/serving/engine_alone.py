@@ -101,7 +101,7 @@ def main() -> None:
 
 
 async def _serve(names: list[str]) -> None:
-    app = create_app(Settings())
+    app = create_app(Settings(), owns_process=True)
     async with app.router.lifespan_context(app):
         find = app.state.service.store.snapshot.find
         _answer_orders({name: find(name) for name in names})

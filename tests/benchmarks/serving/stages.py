@@ -56,7 +56,7 @@ SCOPE: Scope = {
 
 async def stages(rows: int, seconds: float) -> dict[str, float]:
     """By name. `application` is all that the server's protocol calls, 32 at a time as under load."""
-    app = create_app(Settings())
+    app = create_app(Settings(), owns_process=True)
     async with app.router.lifespan_context(app):
         model = app.state.service.store.snapshot.find(DIGITS)
         spec, limit = model.manifest.input, app.state.service.settings.max_pixels
@@ -86,7 +86,7 @@ async def without_work() -> FastAPI:
     async def endpoint(request: Request, model: str, query: PredictionQuery) -> Response:
         return ReadyResponse(constant)
 
-    app = create_app(Settings())
+    app = create_app(Settings(), owns_process=True)
     route = next(one for one in app.router.routes if _predicts(one))
     idle = type(route)(route.path, endpoint, methods=["POST"], operation_id="without_work")
     service = app.state.service
