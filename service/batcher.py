@@ -281,9 +281,8 @@ class Batcher(Generic[Results]):
         if self._waiting.rows >= self._run_rows:
             if perf_counter() - self._turn_began < LONGEST_TURN:
                 return
-            await asyncio.sleep(
-                0
-            )  # answers are sent, sockets are read: what comes from them is queued a turn later
+            # In this turn answers are sent and sockets are read; what comes from them is queued in the next.
+            await asyncio.sleep(0)
         await asyncio.sleep(0)
         self._turn_began = perf_counter()
 

@@ -1,4 +1,4 @@
-"""Runs the images package where it harms nobody: small images at once, large ones in threads."""
+"""Runs the images package where it harms nobody: small images in the loop, a few in a turn; large ones in threads."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ def is_small(data: bytes) -> bool:
 
 
 class Preparer:
-    """Prepares images for a model's input, with a bound on the large ones that are open at a time."""
+    """Prepares images for a model's input, with a bound on the large ones and the batches that wait for it."""
 
     def __init__(self, *, max_pixels: int, max_waiting: int) -> None:
         self._max_pixels = max_pixels
@@ -70,35 +70,48 @@ class Preparer:
         return await self._in_a_thread(work, deadline)
 
     async def _wait_for_a_turn(self, files: int) -> None:
-        """One in which few others have been read."""
-        while self._this_turn and self._this_turn + files > MOST_AT_ONCE:  # noqa: ASYNC110 - for the next turn
-            await asyncio.sleep(0)
+        """One in which few others have been read. Raises QueueFull where too many wait already."""
+        if self._is_taken(files):
+            self._refuse_if_full()
+            self._waiting += 1
+            try:
+                while self._is_taken(files):  # noqa: ASYNC110 - the next turn is what is waited for
+                    await asyncio.sleep(0)
+            finally:
+                self._waiting -= 1
         if not self._this_turn:
             asyncio.get_running_loop().call_soon(self._begin_turn)
         self._this_turn += files
+
+    def _is_taken(self, files: int) -> bool:
+        """Whether the loop has no time for so many more in this turn."""
+        return bool(self._this_turn) and self._this_turn + files > MOST_AT_ONCE
 
     def _begin_turn(self) -> None:
         self._this_turn = 0
 
     async def _in_a_thread(
-        self, prepare: Callable[[], list[Prepared | Problem]], deadline: float
+        self, work: Callable[[], list[Prepared | Problem]], deadline: float
     ) -> list[Prepared | Problem]:
-        if self._waiting >= self._max_waiting:
-            raise QueueFull(f"{self._waiting} large images are being decoded already")
+        self._refuse_if_full()
         self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._threads, prepare)
-        work.add_done_callback(self._done)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future.add_done_callback(self._done)
         try:
             # Shielded: a thread cannot be stopped, and its place is free only when it really is.
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(work)
+                return await asyncio.shield(future)
         except TimeoutError:
             raise DeadlinePassed("decoding took longer than the time allowed for one request") from None
+
+    def _refuse_if_full(self) -> None:
+        if self._waiting >= self._max_waiting:
+            raise QueueFull(f"{self._waiting} large images or batches are being decoded already")
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, work: "asyncio.Future[list[Prepared | Problem]]") -> None:
+    def _done(self, future: "asyncio.Future[list[Prepared | Problem]]") -> None:
         self._waiting -= 1
-        if not work.cancelled():
-            work.exception()  # whoever waited may be gone; it is not left unread
+        if not future.cancelled():
+            future.exception()  # whoever waited may be gone; it is not left unread

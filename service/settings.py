@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     max_decoding: int = Field(
         64,
         ge=1,
-        description="large images being decoded or waiting for it; each may take 75 MB, so not endless",
+        description="large images and batches being decoded or waiting for it; an image may take 75 MB, so not endless",
     )
 
     # Looking inside.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import service.batcher
 from service.batcher import Batcher, CallerGoneError, Limits, RunError
 from service.errors import DeadlinePassed, NotReady, QueueFull
+from tests.service.loop_turns import LoopTurns
 from tests.service.test_load import flood
 
 Floats = NDArray[np.float64]
@@ -117,11 +118,11 @@ async def test_a_caller_alone_never_waits() -> None:
 class AtOnce:
     """A batcher that may ask for results at once; notes for which rows it did, and whether it was for one alone."""
 
-    def __init__(self, max_rows: int = 256) -> None:
+    def __init__(self) -> None:
         self.engine, self.observed = Engine(), list[int]()
         self.rows, self.shared = list[float](), list[list[float]]()
         self.blocks, self.fails = False, False
-        self.batcher = Batcher(self.engine, Limits(max_rows), self.observed.append, self._results)
+        self.batcher = Batcher(self.engine, Limits(), self.observed.append, self._results)
 
     def _results(self, batch: Floats) -> Floats | None:
         values: list[float] = batch[:, 0].tolist()
@@ -196,28 +197,18 @@ async def test_who_is_alone_is_told_of_what_failed_and_the_next_is_answered() ->
     assert alone.rows == [1, 2]
 
 
-class Turns:
-    """The batcher's runs at once, each with the turn of the loop it was in, counted from the first."""
+async def turns_of_runs(*submissions: Floats) -> list[int]:
+    """In which turns of the loop the runs at once were that answer these, two rows each at most."""
+    turns = LoopTurns()
 
-    def __init__(self) -> None:
-        self.batcher = Batcher(Engine(), Limits(max_rows=2), at_once=self._results)
-        self._now, self._ended, self._of_runs = 0, False, list[int]()
-
-    def _results(self, batch: Floats) -> Floats:
-        self._of_runs.append(self._now)
+    def results(batch: Floats) -> Floats:
+        turns.note()
         return batch * 2
 
-    def _count(self) -> None:
-        self._now += 1
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._count)
-
-    async def of(self, *submissions: Floats) -> list[int]:
-        """The runs that answer these."""
-        self._count()
-        await asyncio.gather(*map(self.batcher.submit, submissions))
-        self._ended = True
-        return [turn - self._of_runs[0] for turn in self._of_runs]
+    batcher = Batcher(Engine(), Limits(max_rows=2), at_once=results)
+    with turns.counted():
+        await asyncio.gather(*map(batcher.submit, submissions))
+    return turns.noted
 
 
 @pytest.mark.parametrize(("seconds", "turns"), [(0, [0, 2, 4, 6]), (3600, [0, 0, 0, 0])])
@@ -225,7 +216,7 @@ async def test_full_runs_at_once_give_the_loop_back_before_they_have_had_it_for_
     seconds: float, turns: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.batcher, "LONGEST_TURN", seconds)
-    assert await Turns().of(*(rows(n, n) for n in range(4))) == turns
+    assert await turns_of_runs(*(rows(n, n) for n in range(4))) == turns
 
 
 async def test_a_run_at_once_gives_the_loop_back_where_the_next_would_not_be_full(
@@ -233,7 +224,7 @@ async def test_a_run_at_once_gives_the_loop_back_where_the_next_would_not_be_ful
 ) -> None:
     """Others may have come meanwhile."""
     monkeypatch.setattr(service.batcher, "LONGEST_TURN", 3600)
-    assert await Turns().of(rows(1), rows(2), rows(3)) == [0, 1]
+    assert await turns_of_runs(rows(1), rows(2), rows(3)) == [0, 1]
 
 
 async def test_waiting_for_company_ends_when_the_run_is_full() -> None:

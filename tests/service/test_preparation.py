@@ -1,7 +1,7 @@
 import asyncio
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 import numpy as np
 import pytest
@@ -13,12 +13,11 @@ from service.images import Prepared, PrepareOptions
 from service.manifest import InputSpec
 from service.preparation import SMALL_BYTES, Preparer
 from tests.service.images.files import MAX_PIXELS, encoded, png, seven
+from tests.service.loop_turns import LoopTurns
 from tests.service.shipped import test_set
 
 DIGIT = InputSpec(height=28, width=28, channels=1)
 NEVER = float("inf")
-
-
 IMAGES = test_set("mnist")[0][:4]
 
 
@@ -94,23 +93,20 @@ async def test_those_who_find_the_threads_busy_are_refused_and_small_digits_are_
         await prepare(busy, [*digits, encoded(seven())])
 
 
-async def test_the_loop_reads_a_few_batches_in_a_turn(
-    preparer: Preparer, digits: list[bytes], monkeypatch: pytest.MonkeyPatch
+async def test_the_loop_reads_a_few_batches_in_a_turn_and_refuses_more_than_may_wait_for_theirs(
+    digits: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.preparation, "MOST_AT_ONCE", 2 * len(digits))
-    turn, ended, turns = 0, False, list[int]()
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=3)
+    for _ in range(2):  # the second time those of the first no longer wait
+        turns = LoopTurns()
+        with turns.counted():
+            calls = [_noting(turns, prepare(preparer, digits)) for _ in range(6)]
+            refused = [one for one in await asyncio.gather(*calls, return_exceptions=True) if one]
+        assert turns.noted == [0, 0, 1, 1, 2]
+        assert [type(one) for one in refused] == [QueueFull]
 
-    def count() -> None:
-        nonlocal turn
-        turn += 1
-        if not ended:
-            asyncio.get_running_loop().call_soon(count)
 
-    async def caller() -> None:
-        await prepare(preparer, digits)
-        turns.append(turn)
-
-    count()
-    await asyncio.gather(*(caller() for _ in range(5)))
-    ended = True
-    assert [turn - turns[0] for turn in turns] == [0, 0, 1, 1, 2]
+async def _noting(turns: LoopTurns, call: Awaitable[object]) -> None:
+    await call
+    turns.note()
