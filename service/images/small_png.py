@@ -15,7 +15,9 @@ from PIL import _imaging
 LONGEST = 64  # px
 _HEAD = struct.Struct(">8sI4sII5BI")  # up to the pixels' chunk
 _HEADER_BYTES = 13
-_PIXELS = _HEAD.size + 8  # where they begin: after their chunk's length and name
+_CHUNK = struct.Struct(">I4s")  # its length and name
+_PIXELS = _HEAD.size + _CHUNK.size  # where they begin
+_CHECK_BYTES = 4
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _CHANNELS = {(8, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 3}  # by depth, colour, compression, filter, interlacing
 _MODES = {1: "L", 3: "RGB"}
@@ -71,10 +73,13 @@ def _shape(head: bytes) -> Shape | None:
 
 def _stream(data: bytes) -> bytes | None:
     """The compressed pixels, if they are all that stands between the header and the end."""
-    end = _PIXELS + int.from_bytes(data[_HEAD.size : _HEAD.size + 4], "big")
-    if data[_HEAD.size + 4 : _PIXELS] != b"IDAT" or data[end + 4 :] != _END:
+    if len(data) < _PIXELS:
         return None
-    if zlib.crc32(data[_HEAD.size + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+    length, name = _CHUNK.unpack_from(data, _HEAD.size)
+    end = _PIXELS + length
+    if name != b"IDAT" or len(data) != end + _CHECK_BYTES + len(_END):
+        return None
+    if data[end:] != zlib.crc32(data[_HEAD.size + 4 : end]).to_bytes(_CHECK_BYTES, "big") + _END:
         return None
     return data[_PIXELS:end]
 

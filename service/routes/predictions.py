@@ -172,9 +172,8 @@ async def _answer_each(
     rankings: Iterator[Ranking] = iter(())
     if images:
         stacked = np.concatenate(images).reshape(-1, *images[0].shape)  # `stack` looks at each in Python
-        rankings = iter(
-            rank(await model.predict(stacked, deadline=deadline, wanted=still_connected(request)))
-        )
+        probabilities = await model.predict(stacked, deadline=deadline, wanted=still_connected(request))
+        rankings = iter(rank(probabilities, max(count, 2)))  # a hesitation is between two
     return (
         _batch_problem(request, upload, one)
         if isinstance(one, Problem)
@@ -218,15 +217,16 @@ def _prediction(
 def _batch_answer(
     upload: Upload, prepared: Prepared, ranking: Ranking, model: Model, count: int
 ) -> BatchAnswer:
-    best = ranking.indices[0]
+    indices, probabilities, margin, entropy = ranking  # once: there may be hundreds of these
+    best = indices[0]
     return {
         "file": upload.name,
         "label": model.classes[best],
         "index": best,
-        "probability": ranking.probabilities[0],
+        "probability": probabilities[0],
         "top": _top(ranking, model.classes, count),
-        "margin": ranking.margin,
-        "entropy": ranking.entropy,
+        "margin": margin,
+        "entropy": entropy,
         "warnings": _warnings(prepared, ranking, model),
     }
 

@@ -50,6 +50,14 @@ def test_one_row_is_ranked_as_among_many(rows: int) -> None:
         assert ranking.entropy == pytest.approx(alone.entropy, abs=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, MANY])
+def test_fewer_classes_are_the_likeliest_of_all(rows: int) -> None:
+    random = np.random.default_rng(rows).dirichlet(np.ones(10), rows).astype(np.float32)
+    for whole, cut in zip(rank(random), rank(random, 3), strict=True):
+        assert (cut.indices, cut.probabilities) == (whole.indices[:3], whole.probabilities[:3])
+        assert (cut.margin, cut.entropy) == (whole.margin, whole.entropy)
+
+
 def test_a_small_margin_is_a_hesitation_and_a_large_one_is_none() -> None:
     sure, unsure = rank(np.array([[0.5 + HESITATION, 0.5 - HESITATION], [0.51, 0.49]], np.float32))
     assert hesitation(sure, ["4", "9"]) is None

@@ -119,6 +119,24 @@ async def test_a_batch_answers_in_order_and_one_bad_image_fails_no_other(client:
             assert len(result["top"]) == 3
 
 
+@pytest.mark.parametrize("files", [1, 8])
+@pytest.mark.parametrize("count", [1, 3, 10])
+async def test_a_batch_says_of_each_image_what_is_said_of_it_alone(
+    client: httpx.AsyncClient, files: int, count: int
+) -> None:
+    image = encoded(np.maximum(stripe(4), stripe(9)))
+    alone = await predict(client, image, top_k=count)
+    answer = await client.post(
+        "/predict/mnist/batch",
+        files=[("files", ("a.png", image))] * files,
+        params=AS_IT_IS | {"top_k": count},
+    )
+    for result in answer.json()["results"]:
+        assert result["warnings"] == ["hesitates between 4 and 9"] == alone["warnings"]
+        assert [one["index"] for one in result["top"]] == [one["index"] for one in alone["top"]]
+        assert result["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
+
+
 async def test_a_batch_of_only_bad_images_is_answered(client: httpx.AsyncClient) -> None:
     answer = await client.post("/predict/mnist/batch", files=[("files", ("a", b"x")), ("files", ("b", b"y"))])
     assert [one["problem"]["status"] for one in answer.json()["results"]] == [415, 415]
