@@ -53,7 +53,7 @@ async def stages(seconds: float) -> dict[str, float]:
             "decode": timed(lambda: prepare_each(files, spec, PrepareOptions(), max_pixels=limit), seconds),
             "inflating": inflating(files, seconds),
             "engine": timed(lambda: model.infer(images), seconds),
-            "ranking": timed(lambda: rank(probabilities), seconds),
+            "ranking": timed(lambda: rank(probabilities, BatchQuery().top_k), seconds),
             "JSON": timed(lambda: to_json(answer), seconds),
         }
     return {name: microseconds / ROWS for name, microseconds in whole.items()} | {
