@@ -34,7 +34,7 @@ def rank(probabilities: NDArray[np.float32], most: int | None = None) -> list[Ra
 
 def _rank_many(probabilities: NDArray[np.float32], most: int | None) -> list[Ranking]:
     order = np.argsort(-probabilities, axis=1, kind="stable")
-    ranked = np.minimum(probabilities[np.arange(len(order))[:, None], order], 1, dtype=np.float64)
+    ranked = np.minimum(np.take_along_axis(probabilities, order, axis=1), 1, dtype=np.float64)
     entropies = -(ranked * np.log(np.maximum(ranked, _TINY))).sum(axis=1)  # 0·log of anything is 0
     margins = ranked[:, 0] - ranked[:, 1]
     wanted = order[:, :most].tolist(), ranked[:, :most].tolist()

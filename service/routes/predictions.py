@@ -217,16 +217,15 @@ def _prediction(
 def _batch_answer(
     upload: Upload, prepared: Prepared, ranking: Ranking, model: Model, count: int
 ) -> BatchAnswer:
-    indices, probabilities, margin, entropy = ranking  # once: there may be hundreds of these
-    best = indices[0]
+    best = ranking.indices[0]
     return {
         "file": upload.name,
         "label": model.classes[best],
         "index": best,
-        "probability": probabilities[0],
+        "probability": ranking.probabilities[0],
         "top": _top(ranking, model.classes, count),
-        "margin": margin,
-        "entropy": entropy,
+        "margin": ranking.margin,
+        "entropy": ranking.entropy,
         "warnings": _warnings(prepared, ranking, model),
     }
 

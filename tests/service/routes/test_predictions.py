@@ -131,7 +131,9 @@ async def test_a_batch_says_of_each_image_what_is_said_of_it_alone(
         files=[("files", ("a.png", image))] * files,
         params=AS_IT_IS | {"top_k": count},
     )
-    for result in answer.json()["results"]:
+    results = answer.json()["results"]
+    assert len(results) == files
+    for result in results:
         assert result["warnings"] == ["hesitates between 4 and 9"] == alone["warnings"]
         assert [one["index"] for one in result["top"]] == [one["index"] for one in alone["top"]]
         assert result["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
