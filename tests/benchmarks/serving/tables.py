@@ -27,7 +27,7 @@ def report(
         parts.append(table(SERVERS, [_cells(row) for row in rows]))
     for name, section in sections.items():
         more = {key: value for key, value in section.figures.items() if key not in told}
-        lines = [*section.lines, *(f"{key}: {value:,.4g}" for key, value in more.items())]
+        lines = [*section.lines, *(f"{key}: {_plain(value)}" for key, value in more.items())]
         parts.append("\n".join([f"{name}:", *(f"  {line}" for line in lines)]))
     parts.append(table(("goal", "measured", "must", "aim", ""), [_judged_cells(one) for one in goals]))
     return "\n\n".join([*parts, *failed])
@@ -71,6 +71,10 @@ def _cells(row: Row) -> tuple[str, ...]:
         _figure(row.ready_after, ".2f", " s"),
         _figure(row.memory_mb, ",.0f", " MB"),
     )
+
+
+def _plain(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"  # what was counted is told to the last
 
 
 def _figure(value: float | None, form: str, unit: str = "") -> str:

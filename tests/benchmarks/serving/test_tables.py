@@ -33,7 +33,7 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
 def test_the_report_has_the_machine_the_servers_the_goals_and_what_failed() -> None:
     section = Section(
         rows=[Row("a server", per_second=1234.4, p50_ms=0.254)],
-        figures={"share of the no-op": 0.6, "another figure": 12.0},
+        figures={"share of the no-op": 0.6, "another figure": 12.0, "requests": 240199},
         lines=["a peer skipped: no reason"],
     )
     facts = machine(Cores.allowed(), idle_before=0.5)
@@ -41,7 +41,8 @@ def test_the_report_has_the_machine_the_servers_the_goals_and_what_failed() -> N
     assert "1,234" in text
     assert "0.25 ms" in text
     assert "a peer skipped: no reason" in text
-    assert "another figure: 12" in text
+    assert "another figure: 12\n" in text
+    assert "requests: 240,199\n" in text
     assert "onnxruntime" in text
     assert text.endswith("soak could not be measured")
     line = next(line for line in text.splitlines() if "share of the FastAPI no-op" in line)
