@@ -93,12 +93,15 @@ def real_arrays(
     return dataset, load(dataset)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def few_arrays() -> dict[str, Arrays]:
-    """A handful of random images of each data set's shape; more than the validation split leaves out."""
+    """A handful of random images of each data set's shape; more than the validation split leaves out.
+    Read only, since all tests have the same."""
     made = {}
     for name, dataset in DATASETS.items():
         train, train_labels = _random(5_200, dataset.shape, 3)
         test, test_labels = _random(100, dataset.shape, 4)
+        for array in (train, train_labels, test, test_labels):
+            array.setflags(write=False)
         made[name] = Arrays(train, train_labels, test, test_labels)
     return made
