@@ -15,7 +15,7 @@ from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
 from training.runs import Run, load_checkpoint
 
-SHORT = replace(EXPERIMENTS["mnist-8-filters"], epochs=2, batch_size=50, held_out=100, readings=())
+SHORT = replace(EXPERIMENTS["mnist-8-filters"], epochs=2, batch_size=50, held_out=100)
 # One process for all that is asked of it: loading JAX and compiling for it is what takes long.
 TRAIN = """
 import pickle, sys
