@@ -4,6 +4,8 @@ Code anywhere in the service raises a `Problem`; endpoints hold no try/except. `
 person who sent the request: it says what came, what was expected, and never a path of the server.
 """
 
+import logging
+from asyncio import CancelledError
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -17,6 +19,8 @@ from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
 OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
+
+log = logging.getLogger("convscope")
 
 
 class ProblemBody(BaseModel):
@@ -236,6 +240,19 @@ async def answer(request: Request, error: Exception) -> Response:
     return problem_response(path, InternalError("something failed inside the service; it is in the log"))
 
 
+def unforeseen(error: BaseException, method: str, path: str) -> Problem:
+    """What a client is told of a failure that is no problem of its own, and of being cancelled. Logs the failure."""
+    if isinstance(error, CancelledError):  # by a server that stops and has waited for as long as it may
+        return NotReady("the service is stopping, and has no time left for this request")
+    log.error("%s %s failed", method, printable(path), exc_info=error)
+    return InternalError("something failed inside the service; it is in the log")
+
+
+def printable(path: str) -> str:
+    """For the log: a client that asks for line ends or terminal commands writes no lines of its own there."""
+    return path if path.isprintable() else ascii(path)
+
+
 def _expected(error: dict[str, Any]) -> str:
     """One finding of pydantic's: `top_k: Input should be greater than or equal to 1, not '0'`."""
     name = ".".join(map(str, error["loc"][1:]))
@@ -245,9 +262,11 @@ def _expected(error: dict[str, Any]) -> str:
 def _method_not_allowed(request: Request) -> Response:
     """Names every method of the path, also those of its other routes; OPTIONS asks for just that."""
     allowed: set[str] = set()
+    scope = request.scope  # of a file's, which is relative to its folder, as it was before
+    scope = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
     for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            allowed |= getattr(route, "methods", None) or set()
+        if route.matches(scope)[0] is not Match.NONE:
+            allowed |= getattr(route, "methods", None) or {"GET"}  # files, of which nobody lists the methods
     if "GET" in allowed:
         allowed.add("HEAD")
     allow = ", ".join(sorted(allowed | {"OPTIONS"}))

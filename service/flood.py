@@ -15,7 +15,11 @@ _LINE_END = b"\r\n"
 _HEAD_END = 2 * _LINE_END
 # In small letters.
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
-_UNUSUAL = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade|connection(?!:[ \t]*keep-alive[ \t]*\r\n))")
+_UNUSUAL = re.compile(
+    rb"\r\n(?:transfer-encoding|expect|upgrade|(?:proxy-)?connection(?!:[ \t]*keep-alive[ \t]*\r\n))"
+)
+_FIELDS = re.compile(rb"(?:\r\n[a-z0-9!#$%&'*+.^_`|~-]+:[\t\x20-\x7e\x80-\xff]*)*\r\n")
+"""What a parser takes for header lines (RFC 9110, section 5.5): no folded ones, no line ends or NULs by themselves."""
 
 
 def request_line(data: bytes) -> bytes:
@@ -24,7 +28,7 @@ def request_line(data: bytes) -> bytes:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether this is plainly one whole request with a body, and nothing after it.
+    """Whether this is plainly one whole request with a body, and nothing after it. Its first line is known.
 
     Only for telling that it can be refused unread: whatever is unusual about it is for a real parser. Its length
     must be certain, or what is taken for its body might be the next request.
@@ -38,7 +42,7 @@ def is_whole(data: bytes) -> bool:
         length is not None
         and end + len(_HEAD_END) + int(length[1]) == len(data)
         and head.count(b"content-length") == 1
-        and head.count(b"\n") == head.count(_LINE_END)
+        and _FIELDS.fullmatch(head, head.find(_LINE_END)) is not None
         and not _UNUSUAL.search(head)
     )
 

@@ -5,7 +5,7 @@ response's way back through the middleware cost more than parsing the request. A
 socket that way, which are a twentieth of a digit's time.
 """
 
-import logging
+import asyncio
 from time import perf_counter
 from typing import NamedTuple
 
@@ -13,13 +13,10 @@ from fastapi import FastAPI, Response
 from starlette.types import Receive, Scope
 
 from service.batcher import CallerGoneError
-from service.errors import InternalError, Problem, problem_response
+from service.errors import Problem, problem_response, unforeseen
 from service.flood import Porch, Rests
 from service.metrics import CLIENT_GONE, Metrics
 from service.short_way import HotRoute, Ways
-
-log = logging.getLogger("convscope")
-
 
 MOST_LINES = 64  # of requests that are turned away by their first line alone
 
@@ -94,10 +91,8 @@ class Gate:
             response = await self._ways.respond(route, name, scope, receive)
         except CallerGoneError:
             response = None
-        except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
-            problem = InternalError("something failed inside the service; it is in the log")
-            response = problem_response(scope["path"], problem)
+        except (Exception, asyncio.CancelledError) as error:
+            response = problem_response(scope["path"], unforeseen(error, scope["method"], scope["path"]))
         status = CLIENT_GONE if response is None else response.status_code
         self._metrics.request(route.path, scope["method"], status, perf_counter() - started)
         return response

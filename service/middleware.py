@@ -1,17 +1,17 @@
 """What happens to every request: it is counted, its failure becomes an answer, and HEAD is GET without a body."""
 
+import asyncio
 import logging
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.batcher import CallerGoneError
-from service.errors import InternalError, problem_response
+from service.errors import printable, problem_response, unforeseen
 from service.metrics import CLIENT_GONE, Metrics
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-log = logging.getLogger("convscope")
 access_log = logging.getLogger("convscope.access")
 
 
@@ -39,17 +39,16 @@ class Observer:
                 message = {**message, "body": b""}
             await send(message)
 
-        if method == "HEAD":
-            scope["method"] = "GET"
+        if method == "HEAD":  # a copy: uvicorn reads its own to know that no body is to follow
+            scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, observed)
         except CallerGoneError:
             status = CLIENT_GONE
-        except Exception:
-            log.exception("%s %s failed", method, scope["path"])
+        except (Exception, asyncio.CancelledError) as error:
+            problem = unforeseen(error, method, scope["path"])
             if status:  # too late for another answer: the server must cut the connection
                 raise
-            problem = InternalError("something failed inside the service; it is in the log")
             await problem_response(scope["path"], problem)(scope, receive, observed)
         finally:
             self._record(scope, method, status, perf_counter() - started)
@@ -59,4 +58,4 @@ class Observer:
         route = getattr(scope.get("route"), "path", "(none)")
         self._metrics.request(route, method if method in METHODS else "(other)", status, seconds)
         if self._log_access:
-            access_log.info("%s %s %d %.1f ms", method, scope["path"], status, seconds * 1000)
+            access_log.info("%s %s %d %.1f ms", method, printable(scope["path"]), status, seconds * 1000)

@@ -4,6 +4,7 @@ What it overrides is not uvicorn's public interface. Where that has changed, or 
 does without: the application answers the same, only slower.
 """
 
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
 OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
+LAST_WORD = 0.05  # seconds for which a server that stops still hears who is connected
+READ = 0.001  # more, in which a loop that had no time before reads what is there
 
 
 def _nothing() -> None:
@@ -27,6 +30,7 @@ def _nothing() -> None:
 
 
 try:
+    from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
     from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 except ImportError:  # an interpreter without httptools
@@ -50,6 +54,9 @@ else:
             """when its last rest was over, on the loop's clock"""
             self._rests = 0
             """in a row, after each of which it asked again at once"""
+            self._resting = self._stopping = False
+            self._answered: RequestResponseCycle | None = None
+            """the latest request whose answer was begun; more may wait behind it"""
 
         def data_received(self, data: bytes) -> None:
             if self._held is not None:  # a client that does not wait for its answer
@@ -61,12 +68,46 @@ else:
                     self._held = data
                     self._gate.porch.hold(self, self.loop, rested=self._asks_again_at_once())
                 return
-            super().data_received(data)
+            self._parse(data)
+
+        def _parse(self, data: bytes) -> None:
+            """As uvicorn's `data_received`, but an upgrade to another protocol is declined as RFC 9110, section 7.8,
+            has it: the request is answered as if nobody had asked.
+
+            Of such a request the parser takes the body for that other protocol. So its head is parsed once more,
+            without the field, and what follows it as any other.
+            """
+            self._unset_keepalive_if_required()
+            pieces: list[bytes | memoryview] = [data]
+            while pieces:
+                piece = pieces.pop()
+                try:
+                    self.parser.feed_data(piece)
+                except HttpParserUpgrade as upgrade:
+                    pieces += [memoryview(piece)[upgrade.args[0] :], self._head_without_upgrade()]
+                    self.parser = _parser(self)  # the other one reads no more if the connection was to close
+                except HttpParserError:
+                    self.logger.warning("Invalid HTTP request received.")
+                    self.send_400_response("Invalid HTTP request received.")
+                    return
+
+        def _head_without_upgrade(self) -> bytes:
+            method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+            fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+            return b"".join((b"%b %b HTTP/%b\r\n" % (method, self.url, version), *fields, b"\r\n"))
+
+        def on_headers_complete(self) -> None:
+            if not self._is_upgrade():
+                super().on_headers_complete()
+
+        def _is_upgrade(self) -> bool:
+            return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
         def _may_hold(self, data: bytes, gate: "Gate") -> bool:
             idle = not self._within and (self.cycle is None or self.cycle.response_complete)
             return (
                 idle
+                and not self._stopping
                 and not self.flow.write_paused
                 and request_line(data) in gate.turns_away
                 and is_whole(data)
@@ -78,7 +119,7 @@ else:
             if data is None or self.transport.is_closing():
                 return
             if not self._is_refused(data, cast("Gate", self._gate)):
-                super().data_received(data)
+                self._parse(data)
 
         def _is_refused(self, data: bytes, gate: "Gate") -> bool:
             refused = gate.refusal(request_line(data))
@@ -98,7 +139,7 @@ else:
             """As uvicorn has it, but a body that comes in one piece is not copied twice: 64 small images as tensors are
             50 kB."""
             cycle = self.cycle
-            if cycle.body or cycle.response_complete or self.parser.should_upgrade():
+            if cycle.body or cycle.response_complete:
                 if isinstance(cycle.body, bytes):
                     cycle.body = bytearray(cycle.body)
                 super().on_body(body)
@@ -110,14 +151,16 @@ else:
 
         def on_message_complete(self) -> None:
             self._within = False
-            super().on_message_complete()
+            if not self._is_upgrade():
+                super().on_message_complete()
 
         def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-            gate, scope = self._gate, cast("Scope", cycle.scope)
+            gate, scope, self._answered = self._gate, cast("Scope", cycle.scope), cycle
+            cycle.keep_alive &= not self._stopping
             found = None if gate is None or app is not self.app else gate.find(scope)
-            # Who waits to be told to go on (Expect) may send the body or not after a refusal: not a case to hurry.
-            # Nor is a client who does not read: the application waits until it does, and no more is read from it.
-            if gate is None or found is None or cycle.waiting_for_100_continue or self.flow.write_paused:
+            # For a client who does not read the application waits until it does, and no more is read from it. Of one
+            # who has sent more already, refused here one after the other, each would be a call within the one before.
+            if gate is None or found is None or self.flow.write_paused or self.pipeline:
                 super()._start_asgi_task(cycle, app)
                 return
             # For answers that the cycle sends, and this sends them itself. A method of the object that holds the cycle,
@@ -136,13 +179,17 @@ else:
 
         def _rest(self, gate: "Gate", period: float) -> None:
             """After a refusal, if there were many."""
+            if self._stopping:
+                return
             if not self._asks_again_at_once():
                 self._rests = 0
             if self._rests >= OFTEN:
+                self._resting = True
                 self.flow.pause_reading()
                 self.loop.call_later(LONG_REST, self._read_on)
             elif gate.rests.is_enough(self.loop, period):
                 self._rests += 1
+                self._resting = True
                 self.flow.pause_reading()
                 gate.rests.rest(self._read_on)
 
@@ -150,9 +197,29 @@ else:
             return self.loop.time() - self._heard_again < AT_ONCE
 
         def _read_on(self) -> None:
+            self._resting = False
             if not self.transport.is_closing():
                 self._heard_again = self.loop.time()
                 self.flow.resume_reading()
+
+        def shutdown(self) -> None:
+            """As uvicorn has it; but a connection with something unread is reset when it is closed, and the client
+            would not even get what was sent before. So what has come by now is answered first."""
+            self._stopping = True
+            if self.cycle is None or self.cycle.response_complete:
+                self._read_on()
+                self.loop.call_later(LAST_WORD, self.loop.call_later, READ, super().shutdown)
+            else:
+                super().shutdown()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """uvicorn tells the latest request that its client has left; those before it are told here."""
+            for cycle in (self._answered, *(waiting for waiting, _ in self.pipeline)):
+                if cycle is not None and not cycle.response_complete:
+                    cycle.disconnected = True
+                    cycle.message_event.set()
+            self._answered = None
+            super().connection_lost(exc)
 
         async def _answer(
             self, cycle: RequestResponseCycle, gate: "Gate", found: "tuple[HotRoute, str]"
@@ -177,6 +244,13 @@ else:
             lines = [b"%b: %b\r\n" % header for header in headers]
             status = STATUS_LINE[response.status_code]
             self.transport.write(b"".join((status, *lines, more_headers, b"\r\n", response.body)))
+
+    def _parser(protocol: HttpToolsProtocol) -> HttpRequestParser:
+        """As uvicorn has it: what comes after a request that closes the connection is ignored."""
+        parser = HttpRequestParser(protocol)
+        with suppress(AttributeError):  # an older httptools
+            parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
 
     def http_protocol() -> type[Any] | Literal["auto"]:
         """For uvicorn's `http`."""

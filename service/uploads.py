@@ -11,6 +11,7 @@ ACCEPTED = (
     "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
 application/octet-stream, or a multipart/form-data form with the image in a file field"
 )
+MOST_DIGITS = 20  # of a length, which has no more where a server has understood it
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
 
 # As they usually come; whatever else is image/… is raw as well.
@@ -88,8 +89,12 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises TooManyBytes: by Content-Length before a byte is read, else as soon as it is
     too long."""
     for name, value in request.scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
-            raise _too_many_bytes(f"the body has {int(value):,} bytes", max_bytes)
+        if name == b"content-length" and value.isdigit():
+            length = int(
+                value.lstrip(b"0")[:MOST_DIGITS] or b"0"
+            )  # Python refuses to read thousands of digits
+            if length > max_bytes:
+                raise _too_many_bytes(f"the body has {length:,} bytes", max_bytes)
     chunks: list[bytes] = []
     size = 0
     while True:

@@ -536,6 +536,10 @@ async def test_draining_has_a_limit() -> None:
     await batcher.drain(0.01)
     answers = await asyncio.gather(first, second, return_exceptions=True)
     assert all(isinstance(answer, NotReady) for answer in answers)
+    assert batcher.waiting_rows == 0
+    await let_others_run()
+    assert not batcher.busy  # nor waits for the engine, which may never end
+    assert engine.runs == [[0]]
 
 
 async def test_runs_are_observed_by_rows() -> None:

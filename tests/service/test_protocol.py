@@ -1,9 +1,11 @@
 """A full queue refuses over real sockets as the application would, and the connection goes on."""
 
 import asyncio
+import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -239,13 +241,14 @@ class Parsed:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.requests = 0
-        parse = HttpToolsProtocol.data_received
+        gated: Any = http_protocol()
+        parse = gated._parse
 
         def counted(connection: HttpToolsProtocol, data: bytes) -> None:
             self.requests += 1
             parse(connection, data)
 
-        monkeypatch.setattr(HttpToolsProtocol, "data_received", counted)
+        monkeypatch.setattr(gated, "_parse", counted)
 
 
 def overload(app: FastAPI) -> None:
@@ -267,10 +270,12 @@ async def test_an_overloaded_model_refuses_unread_what_is_like_what_it_refused(
         answers.append(await answer(reader))
     assert answers[0] == answers[1] == answers[2]
     assert (answers[0][0], parsed.requests, await full.count(503) - before) == (503, 1, 3)
-    writer.write(request()[:-9])  # one that is not there as a whole is parsed, like what comes after it
-    await writer.drain()
-    writer.write(request()[-9:] + request())
-    assert [(await answer(reader))[0] for _ in range(2)] == [503, 503]
+    # One that is not there as a whole is parsed, like what comes after it, even if that looks like a whole one.
+    writer.write(request(body=IMAGE + request())[: -len(request())])
+    while parsed.requests < 2:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
     writer.write(request().replace(b"mnist", b"nobody"))
     assert (await answer(reader))[0] == 404
     writer.close()
@@ -325,6 +330,173 @@ async def test_who_sends_more_before_being_answered_is_answered_in_order(full: F
     writer.close()
 
 
+async def test_more_than_a_thousand_at_once_are_refused_one_after_the_other(full: Full) -> None:
+    count = sys.getrecursionlimit() + 200
+    reader, writer = await full.connect()
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n" + request() * count)
+    assert (await answer(reader))[0] == 200
+    assert {(await answer(reader))[0] for _ in range(count)} == {503}
+    await full.make_room()
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    writer.close()
+
+
+async def test_none_of_those_that_a_client_sent_before_it_left_is_run(full: Full) -> None:
+    await full.make_room()
+    full.engine.rows = 0
+    full.engine.busy.clear()
+    full.engine.go.clear()
+    reader, writer = await full.connect()
+    writer.write(request())
+    await asyncio.to_thread(full.engine.busy.wait)
+    leaver, leaving = await full.connect()
+    leaving.write(request() * 3)
+    await waiting(full.app, 1)
+    leaving.transport.abort()
+    while len(full.server.server_state.connections) > 1:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    full.engine.go.set()
+    assert (await answer(reader))[0] == 200
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    assert full.engine.rows == 2
+    assert await full.count(499) == 1
+    writer.close()
+    with suppress(ConnectionError):
+        assert await leaver.read() == b""
+
+
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
+
+
+@pytest.mark.parametrize("cuts", [[], [10], [120], [-120], [-9], [60, 200, -30]])
+async def test_who_would_rather_speak_http_2_is_answered_as_if_it_had_not_said_so(
+    full: Full, cuts: list[int]
+) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(request())
+    expected = await answer(reader)
+    data = request(*UPGRADE)
+    edges = [0, *(cut % len(data) for cut in cuts), len(data)]
+    for start, end in pairwise(edges):
+        writer.write(data[start:end])
+        await writer.drain()
+        await asyncio.sleep(0)
+    writer.write(request() + request("Connection: close, Upgrade", "Upgrade: websocket"))
+    answers = [await answer(reader) for _ in range(3)]
+    assert [one[0] for one in answers] == [200] * 3
+    assert {one[2] for one in answers} == {expected[2]}
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_thousands_who_would_rather_speak_http_2_are_answered_in_order(full: Full) -> None:
+    count = sys.getrecursionlimit() + 200
+    one = "GET /health/live HTTP/1.1\r\nHost: service\r\n" + "".join(f"{line}\r\n" for line in UPGRADE)
+    reader, writer = await full.connect()
+    writer.write(f"{one}\r\n".encode() * count)
+    for _ in range(count):
+        assert (await answer(reader))[0] == 200
+    writer.close()
+
+
+@pytest.mark.parametrize("line", ["CONNECT service:1", "GET http:///", "POST x://"])
+async def test_an_upgrade_of_what_is_no_request_is_refused(full: Full, line: str) -> None:
+    reader, writer = await full.connect()
+    writer.write("\r\n".join([f"{line} HTTP/1.1", "Host: service", *UPGRADE, "", ""]).encode())
+    assert (await answer(reader))[0] == 400
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_head_request_leaves_the_connection_as_it_was(full: Full) -> None:
+    reader, writer = await full.connect()
+    for path, status in (("/health/live", 200), ("/nothing", 404)):
+        writer.write(f"HEAD {path} HTTP/1.1\r\nHost: service\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert int(head.split()[1]) == status
+        assert b"content-length: 0" not in head
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: service\r\n\r\n")
+        assert (await answer(reader))[2] == b'{"status":"ok"}'
+    writer.close()
+
+
+async def test_a_server_that_stops_answers_what_came_while_a_connection_rested(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flood, "ENOUGH", 0)
+    monkeypatch.setattr(flood.Rests, "rest", lambda *_: None)  # for ever
+    overload(full.app)
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    writer.write(request())
+    [connection] = full.server.server_state.connections
+    connection.shutdown()
+    status, headers, _ = await answer(reader)
+    assert (status, headers["connection"], await reader.read()) == (503, "close", b"")
+    writer.close()
+
+
+async def test_a_server_that_stops_answers_whom_it_has_no_time_left_for(full: Full) -> None:
+    await full.make_room()
+    full.engine.busy.clear()
+    full.engine.go.clear()
+    connections = [await full.connect() for _ in range(2)]
+    plain = request().replace(
+        b"/predict/mnist?", b"/v2/models/mnist/infer?"
+    )  # an error, but not while it reads
+    for (_, writer), data in zip(connections, (request(), plain[:-9]), strict=True):
+        writer.write(data)
+    await asyncio.to_thread(full.engine.busy.wait)
+    while len(full.server.server_state.tasks) < 2:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    for task in list(full.server.server_state.tasks):
+        task.cancel()  # as uvicorn does
+    for reader, writer in connections:
+        status, _, body = await answer(reader)
+        assert (status, b"the service is stopping" in body) == (503, True)
+        writer.close()
+
+
+async def test_of_a_long_body_no_more_is_read_than_its_endpoint_takes(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", 10)
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    connection: Any = next(iter(full.server.server_state.connections))
+    connection.data_received(request()[:-5])
+    assert connection.flow.read_paused
+    connection.data_received(request()[-5:])
+    assert (await answer(reader))[0] == 200
+    assert not connection.flow.read_paused
+    writer.close()
+
+
+async def test_an_answer_waits_for_a_client_that_does_not_read(full: Full) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    connection: Any = next(iter(full.server.server_state.connections))
+    connection.data_received(request())
+    connection.flow.pause_writing()  # as the transport does when its buffer is full
+    [task] = full.server.server_state.tasks
+    model = full.app.state.service.store.snapshot.find("mnist")
+    while model._batcher.busy or model.waiting_rows:  # noqa: ASYNC110 — tells nobody
+        await asyncio.sleep(0)
+    await asyncio.wait({task}, timeout=0.01)
+    assert not task.done()
+    connection.flow.resume_writing()
+    assert (await answer(reader))[0] == 200
+    writer.close()
+
+
 @pytest.mark.parametrize("overloaded", [False, True])
 async def test_who_does_not_read_the_refusals_is_not_read_from(full: Full, overloaded: bool) -> None:
     if overloaded:
@@ -351,7 +523,7 @@ async def test_who_wants_the_connection_closed_has_it_closed(full: Full) -> None
     writer.close()
 
 
-async def test_who_waits_to_be_told_to_go_on_is_refused_by_the_application(full: Full) -> None:
+async def test_who_waits_to_be_told_to_go_on_is_refused_instead(full: Full) -> None:
     reader, writer = await full.connect()
     writer.write(request("Expect: 100-continue"))
     assert (await answer(reader))[0] == 503

@@ -14,7 +14,7 @@ from service.uploads import Upload, read_many, read_one
 FORM = 'multipart/form-data; boundary="line"'
 
 
-def request(content_type: str | None, *chunks: bytes, length: int | None = None) -> Request:
+def request(content_type: str | None, *chunks: bytes, length: int | bytes | None = None) -> Request:
     """A request whose body comes in these chunks."""
     messages: list[Message] = [
         {"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks[:-1]
@@ -26,7 +26,7 @@ def request(content_type: str | None, *chunks: bytes, length: int | None = None)
 
     headers = [] if content_type is None else [(b"content-type", content_type.encode("latin-1"))]
     if length is not None:
-        headers.append((b"content-length", str(length).encode()))
+        headers.append((b"content-length", length if isinstance(length, bytes) else b"%d" % length))
     return Request({"type": "http", "headers": headers}, receive)
 
 
@@ -39,8 +39,15 @@ def form(*parts: tuple[str, bytes]) -> bytes:
     return b"".join(pieces) + b"--line--\r\n"
 
 
-async def one(content_type: str | None, *chunks: bytes, length: int | None = None) -> Upload:
+async def one(content_type: str | None, *chunks: bytes, length: int | bytes | None = None) -> Upload:
     return await read_one(request(content_type, *chunks, length=length), field="file", max_bytes=1000)
+
+
+@pytest.mark.parametrize("length", [b"3", b"0" * 5000 + b"3", b"0" * 5000])
+async def test_a_length_may_be_written_with_any_number_of_zeros(length: bytes) -> None:
+    assert await one("image/png", b"abc", length=length) == Upload(b"abc")
+    with pytest.raises(TooManyBytes, match="has 1,001 bytes"):
+        await one("image/png", length=b"0" * 5000 + b"1001")
 
 
 @pytest.mark.parametrize(
