@@ -4,10 +4,11 @@ import argparse
 import gc
 import os
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import uvicorn
-from pydantic import ValidationError
+from pydantic import AliasChoices, ValidationError
 from pydantic_core import ErrorDetails
 
 from service import workers
@@ -16,46 +17,56 @@ from service.settings import Settings
 
 
 def main() -> None:
+    # Every worker reads its settings from the environment, so that is where arguments go: checked like the others.
+    arguments = {name: value for name, value in vars(_parser().parse_args()).items() if value is not None}
+    os.environ.update({f"CONVSCOPE_{name.upper()}": value for name, value in arguments.items()})
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit("\n".join(["the settings cannot be used:", *map(_in_words, error.errors())]))
-    arguments = _arguments(settings)
+        words = (_in_words(one, arguments) for one in error.errors())
+        sys.exit("\n".join(["the settings cannot be used:", *words]))
     gc.disable()  # a start makes little garbage and much to look through; the application's lifespan enables it
-    # Every worker reads its settings from the environment.
-    os.environ["CONVSCOPE_WORKERS"] = str(arguments.workers)
     options: dict[str, Any] = {
         "app": "service.main:app",
-        "host": arguments.host,
-        "port": arguments.port,
-        "workers": arguments.workers,
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
         "http": http_protocol(),
+        "ws": "none",
         "proxy_headers": False,  # no answer depends on a client's address or on how it got here
         "access_log": False,  # the service writes its own when it is asked to
         "log_config": _logging(settings.log_level.upper()),
         "server_header": False,
         "timeout_graceful_shutdown": max(1, round(settings.drain)),
     }
-    if arguments.workers > 1 and sys.platform == "linux":
+    if settings.workers > 1 and sys.platform == "linux":
         workers.run(uvicorn.Config(**options))
     else:
         uvicorn.run(**options)
 
 
-def _arguments(settings: Settings) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m service", description="Serve the models of artifacts/.")
-    parser.add_argument("--host", default=settings.host, help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=int, default=settings.port, help="TCP port (default %(default)s)")
-    parser.add_argument(
-        "--workers", type=int, default=settings.workers, help="processes (default %(default)s)"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve the models of artifacts/.",
+        epilog="Every other setting is an environment variable, CONVSCOPE_<NAME>; README.md lists those that matter.",
     )
-    return parser.parse_args()
+    for name, what in {"host": "address to listen on", "port": "TCP port", "workers": "processes"}.items():
+        default = Settings.model_fields[name].default
+        parser.add_argument(f"--{name}", help=f"{what} (default {default}, or CONVSCOPE_{name.upper()})")
+    return parser
 
 
-def _in_words(error: ErrorDetails) -> str:
-    field = str(error["loc"][0])
-    name = field if field.isupper() else f"CONVSCOPE_{field.upper()}"
-    return f"  {name}={error['input']}: {error['msg'].removeprefix('Value error, ')}"
+def _in_words(error: ErrorDetails, arguments: Collection[str]) -> str:
+    """One line that names what was set as it was set: by argument, or by which of its variables."""
+    field = str(error["loc"][0]).lower().removeprefix("convscope_")
+    alias = Settings.model_fields[field].validation_alias
+    variables = (
+        map(str, alias.choices) if isinstance(alias, AliasChoices) else (f"CONVSCOPE_{field.upper()}",)
+    )
+    name = next((one for one in variables if one in os.environ), f"CONVSCOPE_{field.upper()}")
+    said = f"--{field} {error['input']}" if field in arguments else f"{name}={error['input']}"
+    return f"  {said}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _logging(level: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Every knob of the service. Each is set by the environment variable CONVSCOPE_<NAME>; nothing is read at import."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, DirectoryPath, Field, TypeAdapter, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engines import EngineName, Precision, choose
 from service.standby import KeepOpen
@@ -16,9 +16,17 @@ MEBIBYTE = 1024 * 1024
 class Settings(BaseSettings):
     """Defaults serve the repository's own models to one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="CONVSCOPE_", frozen=True, populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CONVSCOPE_",
+        env_ignore_empty=True,  # VARIABLE= in a compose file is no setting: an empty host would be every interface
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
 
-    artifacts: Path = Field(ROOT / "artifacts", description="folder with aliases.json, models/ and datasets/")
+    artifacts: DirectoryPath = Field(
+        ROOT / "artifacts", description="folder with aliases.json, models/ and datasets/"
+    )
 
     # Where it listens. PORT and WEB_CONCURRENCY are what platforms set, so they count too.
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every interface")
@@ -40,7 +48,7 @@ class Settings(BaseSettings):
     engine: EngineName = Field(
         "auto", description="auto is OpenVINO where it is installed, else ONNX Runtime"
     )
-    precision: Literal["auto"] | Precision = Field(
+    precision: Literal["auto", Precision] = Field(
         "auto",
         description="what OpenVINO multiplies in: auto is bfloat16 where the processor has tiles for it (AMX) and the "
         "model's manifest says that its answers stay the same; float32 forces float32",
@@ -125,7 +133,8 @@ class Settings(BaseSettings):
     max_decoding: int = Field(
         64,
         ge=1,
-        description="large images and batches being decoded or waiting for it; an image may take 75 MB, so not endless",
+        description="large images and batches being decoded or waiting for it, or 16 times as many of 128 x 128 pixels "
+        "and less; an image may take 75 MB, so not endless",
     )
 
     # Looking inside.
@@ -145,8 +154,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )
-    cors_origins: list[str] = Field(
-        [], description='JSON list of origins whose pages may call this, ["*"] for all; off unless asked for'
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="origins whose pages may call this, with commas between them or as a JSON list, * for all; "
+        "off unless asked for",
     )
 
     @field_validator("engine")
@@ -154,6 +165,15 @@ class Settings(BaseSettings):
     def _is_installed(cls, engine: EngineName) -> EngineName:
         choose(engine)
         return engine
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_listed(cls, origins: object) -> object:
+        if not isinstance(origins, str):
+            return origins
+        if origins.lstrip().startswith("["):
+            return TypeAdapter(list[str]).validate_json(origins)
+        return [origin.strip() for origin in origins.split(",") if origin.strip()]
 
     @property
     def threads_of_worker(self) -> int:

@@ -2,10 +2,12 @@
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from typing import Any
 
 from uvicorn import Config
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 
@@ -18,11 +20,15 @@ class OwnQueue(socket.socket):
     """
 
     @classmethod
-    def bound(cls, family: int, address: Any) -> "OwnQueue":
-        """`address` as `getsockname` gives it. Raises OSError."""
+    def bound(cls, family: int, address: Any, *, reuse_address: bool = True) -> "OwnQueue":
+        """`address` as `getsockname` gives it. Raises OSError.
+
+        Those that listen reuse addresses: connections of a service that has just stopped are no obstacle then. One
+        that is only held does not, so that a service started later, which asks for the port by itself, is refused.
+        """
         one = cls(family)
         try:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             one.bind(address)
         except OSError:
@@ -31,16 +37,27 @@ class OwnQueue(socket.socket):
         return one
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OwnQueue.bound, (int(self.family), self.getsockname())
+        return _bound_by_worker, (int(self.family), self.getsockname())
+
+
+def _bound_by_worker(family: int, address: Any) -> OwnQueue:
+    try:
+        return OwnQueue.bound(family, address)
+    except OSError as error:
+        sys.stderr.write(f"a worker cannot listen on {address[0]}:{address[1]}: {error.strerror}\n")
+        sys.exit(STARTUP_FAILURE)
 
 
 def run(config: Config) -> None:
-    """Serves until it is told to stop. Exits as uvicorn does when the port is taken."""
+    """Serves until it is told to stop. Exits as uvicorn does when the port is taken, or when a worker cannot start."""
     # Without SO_REUSEPORT: with it, two services would share a port and nobody would be told.
     with config.bind_socket() as probe:
         family, address = probe.family, probe.getsockname()
     _let_clients_send()
-    Multiprocess(config, sockets=[OwnQueue.bound(family, address)]).run()
+    supervisor = Multiprocess(config, sockets=[OwnQueue.bound(family, address, reuse_address=False)])
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)  # what one process would end with; the supervisor only stops
 
 
 def _let_clients_send() -> None:

@@ -38,20 +38,67 @@ def test_what_platforms_set_counts_unless_our_own_is_set(
     assert getattr(Settings(), field) == 4
 
 
-def test_the_service_says_in_words_which_setting_it_cannot_use() -> None:
-    environment = {**os.environ, "PORT": "99999", "CONVSCOPE_ENGINE": "abacus"}
-    done = subprocess.run(
-        [sys.executable, "-m", "service"],
+def started(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`python -m service`, which cannot be."""
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "service", *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
+
+
+def test_the_service_says_in_words_which_settings_it_cannot_use() -> None:
+    wrong = {
+        "PORT": "99999",
+        "WEB_CONCURRENCY": "many",
+        "CONVSCOPE_ENGINE": "abacus",
+        "CONVSCOPE_PRECISION": "int8",
+        "CONVSCOPE_DRAIN": "inf",
+        "CONVSCOPE_ARTIFACTS": "/nowhere",
+        "CONVSCOPE_CORS_ORIGINS": "[1",
+    }
+    done = started(**wrong)
     assert done.returncode == 1
-    assert "CONVSCOPE_ENGINE=abacus: Input should be 'auto'" in done.stderr
-    assert "PORT=99999: Input should be less than or equal to 65535" in done.stderr
-    assert "Traceback" not in done.stderr
+    first, *lines = done.stderr.splitlines()
+    assert first == "the settings cannot be used:"
+    assert sorted(line.split("=")[0].strip() for line in lines) == sorted(wrong)
+    assert "  PORT=99999: Input should be less than or equal to 65535" in lines
+    assert "  CONVSCOPE_PRECISION=int8: Input should be 'auto', 'float32' or 'bfloat16'" in lines
+
+
+def test_arguments_are_checked_like_settings_and_come_before_them() -> None:
+    done = started("--port", "70000", "--workers", "-3", PORT="1", CONVSCOPE_HOST="127.0.0.1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        "  --port 70000: Input should be less than or equal to 65535",
+        "  --workers -3: Input should be greater than or equal to 1",
+    ]
+
+
+@pytest.mark.parametrize("name", ["HOST", "ARTIFACTS", "CORS_ORIGINS", "PORT"])
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"CONVSCOPE_{name}", "")
+    assert Settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ["*"]),
+        ("https://a.example", ["https://a.example"]),
+        ("https://a.example, http://b.example:8080,", ["https://a.example", "http://b.example:8080"]),
+        (' ["https://a.example"]', ["https://a.example"]),
+    ],
+)
+def test_origins_may_be_listed_as_people_do(
+    monkeypatch: pytest.MonkeyPatch, text: str, origins: list[str]
+) -> None:
+    monkeypatch.setenv("CONVSCOPE_CORS_ORIGINS", text)
+    assert Settings().cors_origins == origins
 
 
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from service.settings import ROOT
 from service.workers import OwnQueue
@@ -57,6 +58,48 @@ def test_a_port_that_is_taken_is_not_shared_with_a_stranger() -> None:
     assert done.returncode not in (0, -signal.SIGTERM)
     assert "address already in use" in done.stderr.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_workers_are_to_share_is_taken_before_they_listen() -> None:
+    with ExitStack() as stack:
+        held = stack.enter_context(OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0), reuse_address=False))
+        of_worker = stack.enter_context(pickle.loads(ForkingPickler.dumps(held)))  # noqa: S301 — as uvicorn sends it
+        assert of_worker.getsockname() == held.getsockname()
+        other = stack.enter_context(socket.socket())
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(held.getsockname())
+
+
+# The application fails at whatever it is asked.
+FAILING = """
+from uvicorn import Config
+from service import workers
+workers.run(Config("math:floor", interface="asgi3", lifespan="on", port=0, workers=2))
+"""
+
+
+def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", FAILING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == STARTUP_FAILURE
+    assert "failed to start" in done.stderr
+
+
+def test_a_worker_that_finds_its_port_taken_says_so_and_ends_the_service(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as stranger, OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
+        sent = ForkingPickler.dumps(own)
+        address = own.getsockname()
+        own.close()
+        stranger.bind(address)
+        stranger.listen()
+        with pytest.raises(SystemExit) as ended:
+            pickle.loads(sent)  # noqa: S301 — as uvicorn sends it
+    assert ended.value.code == STARTUP_FAILURE
+    assert f"cannot listen on 127.0.0.1:{address[1]}" in capsys.readouterr().err
 
 
 async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
