@@ -121,7 +121,8 @@ class Batcher(Generic[Results]):
         `deadline` is a time of the loop's clock. `wanted` is asked just before the run: rows of a caller
         who is gone are dropped. A long submission queues part by part, so that others get their turn between.
 
-        Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing, RunError.
+        Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing or where
+        the engine cannot be opened again, RunError.
         """
         size = self.part_rows
         if len(rows) == 1 and self._is_alone():
@@ -306,9 +307,7 @@ class Batcher(Generic[Results]):
         except Exception as error:
             # One exception for each caller: a shared one would collect the traceback of every await.
             for entry in entries:
-                failure = RunError(f"the run failed: {error!r}")
-                failure.__cause__ = error
-                entry.fail(failure)
+                entry.fail(_failure(error))
         else:
             self._deliver(entries, results)
         finally:
@@ -330,6 +329,15 @@ class Batcher(Generic[Results]):
 def _check(results: Sequence[Any] | NDArray[Any], rows: Rows) -> None:
     if len(results) != len(rows):
         raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
+
+
+def _failure(error: Exception) -> Exception:
+    """What a caller is told of a run that raised this."""
+    if isinstance(error, NotReady):
+        return NotReady(error.detail)
+    failure = RunError(f"the run failed: {error!r}")
+    failure.__cause__ = error
+    return failure
 
 
 def _is_wanted(entry: Entry) -> bool:

@@ -143,6 +143,14 @@ class Metrics(_Frozen):
     )
 
 
+class TeacherVersion(_Frozen):
+    """A published net whose answers another one learnt, and the files that these come from."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    version: str = Field(pattern=VERSION_PATTERN)
+    files: dict[str, str] = Field(description="its Keras files → SHA-256")
+
+
 class Provenance(_Frozen):
     """How to get the same model again, and what it took."""
 
@@ -153,6 +161,9 @@ class Provenance(_Frozen):
     commit: str | None
     libraries: dict[str, str]
     data: dict[str, str] = Field(description="original file → MD5 of its contents")
+    teacher: TeacherVersion | None = Field(
+        None, description="whose answers were the targets; null where labels were, or it was not recorded"
+    )
 
 
 class Member(_Frozen):
@@ -205,14 +216,19 @@ def tower_keras(number: int) -> str:
     return TOWER_KERAS.format(number)
 
 
-def served_bytes(manifest: Manifest) -> int:
-    """Size of what predictions need: the graph and the files that it reads its weights from."""
+def served_files(manifest: Manifest) -> list[str]:
+    """What predictions need: the graph and the files that it reads its weights from."""
     files = manifest.files
     weights = [
         name for name in files if name.endswith(_OWN_WEIGHTS)
     ]  # a copy of the Keras file's, in older versions
     weights = weights or [name for name in files if name.endswith(".keras") and name != TOWERS_HEAD]
-    return sum(files[name].bytes for name in [MODEL, *weights])
+    return [MODEL, *weights]
+
+
+def served_bytes(manifest: Manifest) -> int:
+    """Size of these, together."""
+    return sum(manifest.files[name].bytes for name in served_files(manifest))
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """One loaded model: its manifest, its engine and the batcher in front of it."""
 
 import asyncio
+import logging
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.batcher import Batcher, Limits
 from service.engines import Engine
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
 from service.memory import give_back
 from service.standby import Standby
@@ -27,6 +28,13 @@ FLOODED_RUN = 0.05
 """Seconds that a flooded loop may give to one model's run: the others wait for it. Four rows of the largest shipped net
 take 14 ms on a fast core and 35 ms on a slow one."""
 LAG_FADES = 0.9  # of what is remembered of the loop's lateness, with every run that the loop did itself
+
+
+log = logging.getLogger("convscope.models")
+
+
+class RefusedError(Exception):
+    """A version folder cannot be served; the text is for the operator and for GET /models."""
 
 
 class Model:
@@ -53,6 +61,8 @@ class Model:
         self._inline_rows = 0
         self._lag = 0.0
         self._used = monotonic()
+        self.unavailable: str | None = None
+        """Why its engine could not be opened again when somebody asked for it last, if so"""
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
@@ -190,13 +200,22 @@ class Model:
         return answer
 
     def _open(self, engine: Standby) -> None:
-        engine.open()
+        """Raises NotReady where what is on the disk can no longer be served."""
         try:
+            engine.open()
             self.warm_up()
-        except Exception:
+        except Exception as error:
             engine.let_go()  # the next request tries again, and none is answered by what failed
-            raise
+            known = isinstance(error, RefusedError | ValueError)
+            self.unavailable = str(error) if known else f"it failed in warm-up: {type(error).__name__}"
+            log.warning("%s %s cannot be opened again", self.name, self.version, exc_info=error)
+            raise self.refused_as_it_is() from error
+        self.unavailable = None
         give_back()
+
+    def refused_as_it_is(self) -> NotReady:
+        """What a client is told while it is unavailable."""
+        return NotReady(f"{self.name} {self.version} cannot be opened again: {self.unavailable}")
 
     def _is_late(self, rows: int) -> bool:
         """Whether the loop lately took much longer to notice the end of a run than this one will take.

@@ -17,9 +17,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion
-from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, sha256_of
+from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files, sha256_of
 from service.memory import give_back
-from service.model import Model
+from service.model import Model, RefusedError
 from service.standby import KeepOpen, Standby
 
 ALIASES = "aliases.json"
@@ -35,10 +35,6 @@ class Refused(NamedTuple):
     name: str
     version: str | None
     reason: str
-
-
-class RefusedError(Exception):
-    """A version folder cannot be served; the text is for the operator and for GET /models."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,13 @@ class Snapshot:
         """The latest version of every model, by name."""
         return [self.find(name) for name in self.versions]
 
+    def refused_now(self) -> Iterator[Refused]:
+        """What was refused at the start, and versions whose files have become unservable since."""
+        yield from self.refused
+        for model in self.all():
+            if model.unavailable is not None:
+                yield Refused(model.name, model.version, model.unavailable)
+
     def all(self) -> Iterator[Model]:
         """Every version of every model."""
         return (model for versions in self.versions.values() for model in versions.values())
@@ -80,7 +83,9 @@ class Snapshot:
     def _unknown(self, name: str) -> str:
         there = ", ".join([*self.aliases, *self.versions]) or "none"
         refused = [
-            f"; version {one.version} was refused: {one.reason}" for one in self.refused if one.name == name
+            f"; {f'version {one.version}' if one.version else 'the alias'} was refused: {one.reason}"
+            for one in self.refused
+            if one.name == name
         ]
         return f"there is no model {name!r}; there are {there}" + "".join(refused)
 
@@ -163,10 +168,10 @@ class ModelStore:
         aliases, dangling = _read_aliases(self._artifacts / ALIASES, versions.keys())
         for one in (*refused, *dangling):
             log.warning("refused %s %s: %s", one.name, one.version or "(alias)", one.reason)
-        log.info(
-            "serving %s",
-            ", ".join(f"{name} {'+'.join(them)}" for name, them in versions.items()) or "nothing",
-        )
+        if versions:
+            log.info("serving %s", ", ".join(f"{name} {'+'.join(them)}" for name, them in versions.items()))
+        else:
+            log.warning("serving nothing: there is no model to serve in %s", self._artifacts / "models")
         return Snapshot(versions, aliases, (*refused, *dangling))
 
     def _open(self, folder: Path) -> Model | Refused:
@@ -185,9 +190,11 @@ class ModelStore:
         served = self.snapshot.versions.get(manifest.name, {}).get(manifest.version)
         if served is not None and served.manifest == manifest:
             return served
-        engine = self._open_engine(folder, manifest)
+        engine = self._open_engine(folder, manifest, manifest.files)
         if self._keep_open != "all":
-            engine = Standby(engine, partial(self._open_engine, folder, manifest))
+            # What it does not need may well have changed meanwhile.
+            reopen = partial(self._open_engine, folder, manifest, served_files(manifest))
+            engine = Standby(engine, reopen)
         model = self._make_model(manifest, engine)
         try:
             model.warm_up()
@@ -195,8 +202,8 @@ class ModelStore:
             raise RefusedError(f"it failed in warm-up: {error}") from error
         return model
 
-    def _open_engine(self, folder: Path, manifest: Manifest) -> Engine:
-        _check_files(folder, manifest)
+    def _open_engine(self, folder: Path, manifest: Manifest, files: Collection[str]) -> Engine:
+        _check_files(folder, manifest, files)
         try:
             return self._load_engine(folder / MODEL, manifest)
         except FileNotFoundError as error:
@@ -228,9 +235,9 @@ def _read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    for name, entry in manifest.files.items():
-        path = folder / name
+def _check_files(folder: Path, manifest: Manifest, names: Collection[str]) -> None:
+    for name in names:
+        path, entry = folder / name, manifest.files[name]
         if not path.is_file():
             raise RefusedError(f"{name} is missing")
         if path.stat().st_size != entry.bytes:
@@ -240,16 +247,21 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _read_aliases(path: Path, served: Collection[str]) -> tuple[dict[str, str], list[Refused]]:
-    """The aliases whose model is served, and the others with the reason. No file is no aliases."""
+    """The aliases of models that are served, and the others with the reason. No file is no aliases."""
     try:
         aliases = TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
     except FileNotFoundError:
         return {}, []
+    except OSError as error:
+        return {}, [Refused(ALIASES, None, f"it cannot be read: {error.strerror}")]
     except ValidationError:
         return {}, [Refused(ALIASES, None, 'it is no JSON object of "alias": "model"')]
-    dangling = [
-        Refused(alias, None, f"it stands for {target!r}, which is not served")
-        for alias, target in aliases.items()
-        if target not in served
-    ]
-    return {alias: target for alias, target in aliases.items() if target in served}, dangling
+    good, refused = {}, []
+    for alias, target in aliases.items():
+        if target not in served:
+            refused.append(Refused(alias, None, f"it stands for {target!r}, which is not served"))
+        elif alias in served:
+            refused.append(Refused(alias, None, "a model has this name, and would be hidden"))
+        else:
+            good[alias] = target
+    return good, refused

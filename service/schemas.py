@@ -138,7 +138,10 @@ class ModelSummary(TypedDict):
     version: str
     versions: list[str]
     dataset: str
-    state: Literal["ready"]
+    state: Annotated[
+        Literal["ready", "unavailable"],
+        Field(description="unavailable: its files have changed since the start; `refused` says how"),
+    ]
     accuracy: Annotated[float, Field(description="on the whole test set")]
     accuracy_interval: Annotated[list[float], Field(description="95 %, low and high")]
     parameters: int

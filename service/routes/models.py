@@ -23,7 +23,7 @@ async def list_models(snapshot: SnapshotDep) -> Response:
     body: ModelList = {
         "models": [summary(model, snapshot) for model in snapshot.latest()],
         "refused": [
-            {"name": one.name, "version": one.version, "reason": one.reason} for one in snapshot.refused
+            {"name": one.name, "version": one.version, "reason": one.reason} for one in snapshot.refused_now()
         ],
     }
     return Response(to_json(body), media_type="application/json")
@@ -90,7 +90,7 @@ def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
         "version": manifest.version,
         "versions": list(snapshot.versions[manifest.name]),
         "dataset": manifest.dataset,
-        "state": "ready",
+        "state": "ready" if model.unavailable is None else "unavailable",
         "accuracy": manifest.metrics.accuracy,
         "accuracy_interval": list(manifest.metrics.accuracy_interval),
         "parameters": manifest.parameters,

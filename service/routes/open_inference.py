@@ -50,6 +50,7 @@ ANSWERS = examples.answers(LENGTH_HEADER) | open_inference_errors(
     DeadlinePassed,
 )  # fmt: skip
 NOT_THERE = open_inference_errors(UnknownModel, UnknownVersion)
+NOT_READY = open_inference_errors(UnknownModel, UnknownVersion, NotReady)
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=PathRoute)
 
@@ -135,22 +136,28 @@ async def version_metadata(request: Request, model: ModelName, version: VersionN
     "/models/{model}/ready",
     operation_id="v2_model_ready",
     response_model=ModelReady,
-    responses=example(examples.MODEL_READY) | NOT_THERE,
+    responses=example(examples.MODEL_READY) | NOT_READY,
 )
 async def model_ready(request: Request, model: ModelName) -> Response:
     """The model answers; one that was refused is not there."""
-    return _json(ModelReady(name=_find(request, model).name, ready=True))
+    return _ready(_find(request, model))
 
 
 @router.get(
     "/models/{model}/versions/{version}/ready",
     operation_id="v2_model_version_ready",
     response_model=ModelReady,
-    responses=example(examples.MODEL_READY) | NOT_THERE,
+    responses=example(examples.MODEL_READY) | NOT_READY,
 )
 async def version_ready(request: Request, model: ModelName, version: VersionName) -> Response:
     """The version answers; one that was refused is not there."""
-    return _json(ModelReady(name=_find(request, model, version).name, ready=True))
+    return _ready(_find(request, model, version))
+
+
+def _ready(model: Model) -> Response:
+    if model.unavailable is not None:
+        raise model.refused_as_it_is()
+    return _json(ModelReady(name=model.name, ready=True))
 
 
 def of_many_images() -> dict[str, PathRoute]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from service.app import create_app
-from service.batcher import RunError
-from service.errors import UnknownModel, UnknownVersion
+from service.errors import NotReady, UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, file_entry
 from service.model import Model
 from service.model_store import ModelStore, Snapshot
@@ -59,8 +58,12 @@ async def test_an_unknown_model_or_version_lists_those_there_are(artifacts: Path
         snapshot.find("mnist", "2")
 
 
-async def test_no_folder_is_no_models(tmp_path: Path) -> None:
-    assert (await store_of(tmp_path / "nowhere").reload()).versions == {}
+async def test_an_empty_folder_is_no_models_and_is_named_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await store_of(tmp_path).reload()).versions == {}
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert str(tmp_path / "models") in warning
 
 
 async def test_a_changed_file_is_refused_and_the_others_are_served(artifacts: Path) -> None:
@@ -140,6 +143,31 @@ async def test_an_alias_of_nothing_is_refused_and_the_others_hold(artifacts: Pat
     snapshot = await store_of(artifacts).reload()
     assert snapshot.aliases == {"mnist": "stripes"}
     assert reasons(snapshot) == {"cifar10": "it stands for 'gone', which is not served"}
+
+
+async def test_an_alias_may_not_hide_a_model(artifacts: Path) -> None:
+    write_aliases(artifacts, {"mnist": "stripes", "stripes": "stripes-colour"})
+    snapshot = await store_of(artifacts).reload()
+    assert snapshot.aliases == {"mnist": "stripes"}
+    assert snapshot.find("stripes").name == "stripes"
+    assert "would be hidden" in reasons(snapshot)["stripes"]
+
+
+async def test_whoever_asks_for_a_refused_alias_is_told_why(artifacts: Path) -> None:
+    write_aliases(artifacts, {"mnist": "gone"})
+    snapshot = await store_of(artifacts).reload()
+    with pytest.raises(
+        UnknownModel, match="; the alias was refused: it stands for 'gone', which is not served"
+    ):
+        snapshot.find("mnist")
+
+
+async def test_aliases_that_cannot_be_read_leave_the_models_served(artifacts: Path) -> None:
+    (artifacts / "aliases.json").unlink()
+    (artifacts / "aliases.json").mkdir()
+    snapshot = await store_of(artifacts).reload()
+    assert snapshot.find("stripes").name == "stripes"
+    assert reasons(snapshot)["aliases.json"] == "it cannot be read: Is a directory"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"mnist": 1}', "\x00"])
@@ -286,19 +314,33 @@ async def test_an_engine_that_fails_its_warm_up_when_opened_again_answers_nobody
     with monkeypatch.context() as patch:
         patch.setattr(model, "_check", fails)
         for _ in range(2):
-            with pytest.raises(RunError, match="no probabilities"):
+            with pytest.raises(NotReady, match="cannot be opened again: no probabilities"):
                 await model.predict(stripe(3)[None])
             assert not is_open(model)
     assert (await model.predict(stripe(3)[None])).argmax() == 3
 
 
 async def test_files_that_changed_since_the_start_are_not_served(artifacts: Path) -> None:
-    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    store = store_of(artifacts, keep_open="none")
+    model = (await store.reload()).find("mnist")
     graph = artifacts / "models" / "stripes" / "1" / MODEL
     right = graph.read_bytes()
     graph.write_bytes(right[:-1])
-    with pytest.raises(RunError) as failure:
+    with pytest.raises(NotReady, match=r"stripes 1 cannot be opened again: model\.onnx has \d+ bytes, not"):
         await model.predict(stripe(3)[None])
-    assert "bytes, not" in str(failure.value.__cause__)
+    [refused] = store.snapshot.refused_now()
+    assert (refused.name, refused.version) == ("stripes", "1")
     graph.write_bytes(right)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3
+    assert [*store.snapshot.refused_now()] == []
+
+
+async def test_files_that_predictions_do_not_need_may_change_meanwhile(artifacts: Path) -> None:
+    folder = write_model(artifacts, "stripes", "2")
+    (folder / "history.json").write_text("[]")
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    rewrite(folder, files=files | {"history.json": file_entry(folder / "history.json").model_dump()})
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    assert model.version == "2"
+    (folder / "history.json").unlink()
     assert (await model.predict(stripe(3)[None])).argmax() == 3

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from service import schemas
 from tests.conftest import serving
-from tests.service.stripes import write_aliases, write_model
+from tests.service.stripes import encoded, stripe, write_aliases, write_model
 
 
 async def test_models_are_listed_with_their_aliases(client: httpx.AsyncClient) -> None:
@@ -28,6 +28,28 @@ async def test_a_refused_version_is_listed_with_its_reason(artifacts: Path) -> N
         answer = await client.get("/models/broken")
         assert answer.status_code == 404
         assert "model.onnx is missing" in answer.json()["detail"]
+
+
+async def test_a_version_whose_files_have_changed_is_unavailable_until_they_are_back(artifacts: Path) -> None:
+    graph = artifacts / "models" / "stripes" / "1" / "model.onnx"
+    right = graph.read_bytes()
+    image, url = encoded(stripe(3)), "/predict/mnist?preprocess=none"
+    async with serving(artifacts, keep_open="none") as client:
+        graph.unlink()
+        for _ in range(2):
+            answer = await client.post(url, content=image)
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-ready")
+            assert "model.onnx is missing" in answer.json()["detail"]
+        body = (await client.get("/models")).json()
+        TypeAdapter(schemas.ModelList).validate_python(body, strict=True, extra="forbid")
+        assert [one["state"] for one in body["models"]] == ["unavailable", "ready"]
+        assert body["refused"] == [{"name": "stripes", "version": "1", "reason": "model.onnx is missing"}]
+        for path in ("/v2/models/stripes/ready", "/v2/models/mnist/versions/1/ready"):
+            assert (await client.get(path)).status_code == 503
+        graph.write_bytes(right)
+        assert (await client.post(url, content=image)).json()["label"] == "3"
+        assert (await client.get("/v2/models/stripes/ready")).json()["ready"]
+        assert (await client.get("/models")).json()["refused"] == []
 
 
 async def test_every_link_leads_somewhere(client: httpx.AsyncClient) -> None:
