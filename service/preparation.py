@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf
 
 from service.errors import DeadlinePassed, Problem, QueueFull
 from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
@@ -12,22 +13,25 @@ from service.images.containers import PNG_SIGNATURE
 from service.manifest import InputSpec
 
 SMALL_BYTES = 8192
-SMALL_PIXELS = (
-    128 * 128
-)  # some tenths of a millisecond; a hand-over to a thread costs about as much as 28 x 28
+QUICK_PIXELS = 32 * 32
+"""A digit of so many takes a millisecond or two, as the longest run that the loop does itself; one in MNIST's own form
+a fiftieth of that, which is what a hand-over to a thread costs"""
+SMALL_PIXELS = 128 * 128
+"""A digit of so many may take ten milliseconds"""
+SMALL_FOR_ONE = 16
+"""Small images that may wait in place of a large one, which needs a hundred times the memory"""
 MOST_AT_ONCE = 128
 """Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
 
 
-def is_small(data: bytes) -> bool:
-    """Whether decoding takes less than a hand-over to a thread would be worth.
+def pixels_of(data: bytes) -> float:
+    """Width × height; endless where that is not known at a glance.
 
-    Only for PNG, where the size stands at a fixed place: a few bytes can be many pixels.
+    It is for PNG, where the size stands at a fixed place: a few bytes can be many pixels.
     """
     if len(data) > SMALL_BYTES or not data.startswith(PNG_SIGNATURE):
-        return False
-    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-    return width * height <= SMALL_PIXELS
+        return inf
+    return int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
 
 
 class Preparer:
@@ -35,8 +39,9 @@ class Preparer:
 
     def __init__(self, *, max_pixels: int, max_waiting: int) -> None:
         self._max_pixels = max_pixels
-        self._max_waiting = max_waiting
+        self._most_waiting = max_waiting * SMALL_FOR_ONE
         self._waiting = 0
+        """images and batches that wait or are being decoded, small ones as 1 and others as SMALL_FOR_ONE"""
         self._this_turn = 0
         """files that the loop has read in this turn"""
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
@@ -46,10 +51,12 @@ class Preparer:
     ) -> Prepared:
         """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does,
         QueueFull or DeadlinePassed."""
-        if is_small(data):
+        pixels = pixels_of(data)
+        if pixels <= QUICK_PIXELS:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
         work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
-        [prepared] = await self._in_a_thread(work, deadline)
+        weight = 1 if pixels <= SMALL_PIXELS else SMALL_FOR_ONE
+        [prepared] = await self._in_a_thread(work, deadline, weight)
         if isinstance(prepared, Problem):
             raise prepared
         return prepared
@@ -72,13 +79,13 @@ class Preparer:
     async def _wait_for_a_turn(self, files: int) -> None:
         """One in which few others have been read. Raises QueueFull where too many wait already."""
         if self._is_taken(files):
-            self._refuse_if_full()
-            self._waiting += 1
+            self._refuse_if_full(SMALL_FOR_ONE)
+            self._waiting += SMALL_FOR_ONE
             try:
                 while self._is_taken(files):  # noqa: ASYNC110 - the next turn is what is waited for
                     await asyncio.sleep(0)
             finally:
-                self._waiting -= 1
+                self._waiting -= SMALL_FOR_ONE
         if not self._this_turn:
             asyncio.get_running_loop().call_soon(self._begin_turn)
         self._this_turn += files
@@ -91,12 +98,12 @@ class Preparer:
         self._this_turn = 0
 
     async def _in_a_thread(
-        self, work: Callable[[], list[Prepared | Problem]], deadline: float
+        self, work: Callable[[], list[Prepared | Problem]], deadline: float, weight: int = SMALL_FOR_ONE
     ) -> list[Prepared | Problem]:
-        self._refuse_if_full()
-        self._waiting += 1
+        self._refuse_if_full(weight)
+        self._waiting += weight
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, weight))
         try:
             # Shielded: a thread cannot be stopped, and its place is free only when it really is.
             async with asyncio.timeout_at(deadline):
@@ -104,14 +111,16 @@ class Preparer:
         except TimeoutError:
             raise DeadlinePassed("decoding took longer than the time allowed for one request") from None
 
-    def _refuse_if_full(self) -> None:
-        if self._waiting >= self._max_waiting:
-            raise QueueFull(f"{self._waiting} large images or batches are being decoded already")
+    def _refuse_if_full(self, weight: int) -> None:
+        if self._waiting + weight > self._most_waiting:
+            raise QueueFull(
+                "as many images and batches wait to be decoded as may: see CONVSCOPE_MAX_DECODING"
+            )
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, future: "asyncio.Future[list[Prepared | Problem]]") -> None:
-        self._waiting -= 1
+    def _done(self, weight: int, future: "asyncio.Future[list[Prepared | Problem]]") -> None:
+        self._waiting -= weight
         if not future.cancelled():
             future.exception()  # whoever waited may be gone; it is not left unread

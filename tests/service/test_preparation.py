@@ -1,11 +1,14 @@
 import asyncio
 import struct
+import threading
 import zlib
 from collections.abc import Awaitable, Iterator
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import service.preparation
 from service.errors import NotAnImage, Problem, QueueFull
@@ -91,6 +94,49 @@ async def test_those_who_find_the_threads_busy_are_refused_and_small_digits_are_
     assert len(await prepare(busy, digits)) == len(digits)
     with pytest.raises(QueueFull):
         await prepare(busy, [*digits, encoded(seven())])
+
+
+@pytest.mark.parametrize(("side", "by_the_loop"), [(28, True), (32, True), (33, False), (128, False)])
+async def test_a_picture_that_takes_longer_than_a_short_run_is_left_to_a_thread(
+    preparer: Preparer, side: int, by_the_loop: bool
+) -> None:
+    picture = Image.fromarray(255 - IMAGES[0][..., 0]).resize((side, side))
+    data = encoded(np.asarray(picture))
+    assert len(data) <= SMALL_BYTES
+    one = await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
+    assert one.image.shape == (28, 28, 1)
+    preparer.close()
+    threads = nullcontext() if by_the_loop else pytest.raises(RuntimeError, match="shutdown")
+    with threads:
+        await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
+
+
+async def test_sixteen_small_pictures_may_wait_in_place_of_a_large_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = threading.Event()
+
+    def hold(files: list[bytes], *_: object, **__: object) -> list[Problem]:
+        held.wait()
+        return [NotAnImage("held")] * len(files)
+
+    monkeypatch.setattr(service.preparation, "prepare_each", hold)
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=1)
+    small, large = (encoded(np.zeros((side, side), np.uint8)) for side in (128, 129))
+
+    async def answer(data: bytes) -> type[BaseException]:
+        with pytest.raises(Problem) as problem:
+            await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
+        return problem.type
+
+    for waiting, rest in (([small] * 16, [small, large]), ([large], [small, large]), ([small], [large])):
+        held.clear()
+        calls = [asyncio.create_task(answer(data)) for data in waiting]
+        await asyncio.sleep(0)
+        assert [await answer(data) for data in rest] == [QueueFull] * len(rest)
+        held.set()
+        assert await asyncio.gather(*calls) == [NotAnImage] * len(waiting)
+    preparer.close()
 
 
 async def test_the_loop_reads_a_few_batches_in_a_turn_and_refuses_more_than_may_wait_for_theirs(
