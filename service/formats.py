@@ -18,12 +18,12 @@ def choose_format(request: Request, offers: Mapping[str, str]) -> str:
             raise NotAcceptable(f"format={asked} cannot be made here; {', '.join(offers)} can")
         return asked
     accept = request.headers.get("accept", "*/*")
-    ranges = sorted(map(_media_range, accept.split(",")), key=lambda one: -one[1])
-    for pattern, quality in ranges:
-        if quality > 0:
-            for name, media_type in offers.items():
-                if _matches(pattern, media_type):
-                    return name
+    ranges = [_media_range(one) for one in accept.split(",")]
+    best = max(
+        offers, key=lambda name: _wanted(ranges, offers[name])
+    )  # the first of those that are wanted as much
+    if _wanted(ranges, offers[best])[0] > 0:
+        return best
     raise NotAcceptable(f"Accept: {accept} cannot be met; there are {', '.join(offers.values())}")
 
 
@@ -37,7 +37,15 @@ def _media_range(text: str) -> tuple[str, float]:
         return pattern, 0.0
 
 
-def _matches(pattern: str, media_type: str) -> bool:
-    family, _, kind = pattern.partition("/")
-    own_family, _, own_kind = media_type.partition(";")[0].partition("/")
-    return family in ("*", "", own_family) and kind in ("*", "", own_kind)
+def _wanted(ranges: list[tuple[str, float]], media_type: str) -> tuple[float, int, int]:
+    """How much: the quality that the most specific range gives it (RFC 9110, section 12.5.1), then how specific and
+    how early that range is, for `application/json, */*` asks for JSON."""
+    own = media_type.partition(";")[0]
+    exactness = {own: 2, f"{own.partition('/')[0]}/*": 1, "*/*": 0, "*": 0, "": 0}
+    matching = [
+        (exactness[pattern], -at, quality)
+        for at, (pattern, quality) in enumerate(ranges)
+        if pattern in exactness
+    ]
+    specific, place, quality = max(matching, default=(0, 0, 0.0))
+    return quality, specific, place

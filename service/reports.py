@@ -1,6 +1,7 @@
 """What a version folder says of its model's training, weights and answers: for JSON and for the figures alike."""
 
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,19 @@ class Report:
         return (self._folder / file).read_bytes()
 
 
+def trainings(history: list[dict[str, int | float]]) -> list[list[dict[str, int | float]]]:
+    """A history's rows, apart for each net that was trained by itself; more than one where they were put together.
+    Epochs go on counting in a history, and begin with 1 in each of these."""
+    parts = [list(rows) for _, rows in groupby(history, key=lambda row: row.get("tower"))]
+    return [[{**row, "epoch": epoch} for epoch, row in enumerate(rows, 1)] for rows in parts]
+
+
 def gap(history: list[dict[str, int | float]]) -> float | None:
-    """Training less validation accuracy after the last epoch. Dropout acts in the first only: it may be negative."""
-    if not history or "val_accuracy" not in history[-1]:
+    """Training less validation accuracy after the last epoch. Dropout acts in the first only: it may be negative.
+
+    None where that is not known, and for a net put together of several: the last of them is not the whole.
+    """
+    if not history or "val_accuracy" not in history[-1] or len(trainings(history)) > 1:
         return None
     return history[-1]["accuracy"] - history[-1]["val_accuracy"]
 

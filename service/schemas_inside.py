@@ -147,7 +147,12 @@ class Training(TypedDict):
     ]
     readings: Annotated[list[Reading], Field(description="of the weights as they were at these epochs")]
     seconds: float
-    gap: Annotated[float | None, Field(description="training less validation accuracy after the last epoch")]
+    gap: Annotated[
+        float | None,
+        Field(
+            description="training less validation accuracy after the last epoch; null for a net put together of others"
+        ),
+    ]
 
 
 class ConfusedPair(TypedDict):

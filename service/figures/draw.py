@@ -1,7 +1,7 @@
 """The figures: learning curves, histograms of weights, confusion matrix, reliability diagram."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from service.figures.request import FigureRequest
 from service.figures.style import Theme, colour, faint, style
 from service.manifest import TEST_IMAGES, TEST_PROBABILITIES
-from service.reports import Report, reliability
+from service.reports import Report, reliability, trainings
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
 NORMALISATION = ("BatchNormalization", "LayerNormalization")
@@ -37,27 +37,40 @@ def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
     """Loss and accuracy by epoch, training dashed and validation solid, with the readings on the test set."""
     figure = Figure(figsize=(9, 4.1))
     loss, accuracy = figure.subplots(1, 2)
+    curves = [curve for report in reports for curve in _curves(report)]
     for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-        for at, report in enumerate(reports):
-            history = report.history()
-            epochs = [row["epoch"] for row in history]
-            own, label = colour(theme, at), f"{report.manifest.name} " if len(reports) > 1 else ""
-            axes.plot(
-                epochs, [row[name] for row in history], "--", color=own, lw=1.2, label=f"{label}training"
-            )
-            axes.plot(epochs, [row[f"val_{name}"] for row in history], color=own, label=f"{label}validation")
+        for at, one in enumerate(curves):
+            epochs, own = [row["epoch"] for row in one.history], colour(theme, at)
+            label = f"{one.name} " if len(curves) > 1 else ""
+            training, validation = ([row[key] for row in one.history] for key in (name, f"val_{name}"))
+            axes.plot(epochs, training, "--", color=own, lw=1.2, label=f"{label}training")
+            axes.plot(epochs, validation, color=own, label=f"{label}validation")
         axes.set(title=name, xlabel="epoch")
         axes.margins(x=0.02)
     accuracy.yaxis.set_major_formatter("{x:.0%}")
-    for at, report in enumerate(reports):
-        _mark_readings(accuracy, report, colour(theme, at), theme, with_words=len(reports) == 1)
+    for at, one in enumerate(curves):
+        _mark_readings(accuracy, one.report, colour(theme, at), theme, with_words=len(curves) == 1)
     figure.legend(
         *accuracy.get_legend_handles_labels(),
         loc="outside lower center",
-        ncols=len(reports) if len(reports) > 1 else 3,
+        ncols=len(curves) if len(curves) > 1 else 3,
     )
     _head(figure, reports, "learning curves")
     return figure
+
+
+class _Curve(NamedTuple):
+    """Of one net that was trained: a model, or one of those that it was put together of."""
+
+    name: str
+    report: Report
+    history: list[dict[str, int | float]]
+
+
+def _curves(report: Report) -> list[_Curve]:
+    nets, manifest = trainings(report.history()), report.manifest
+    names = [manifest.name] if len(nets) == 1 else [member.name for member in manifest.members]
+    return [_Curve(name, report, history) for name, history in zip(names, nets, strict=True)]
 
 
 def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, *, with_words: bool) -> None:
@@ -90,13 +103,12 @@ def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figur
             if panel in tensors:
                 handles[report.manifest.name], top = _histogram(axes, tensors[panel], colour(theme, at), at)
                 tops.append(top)
-        axes.set(
-            title=" · ".join(panel), ylim=(0, headroom * max(tops) or 1), ylabel="density", xlabel="weight"
-        )
+        title = " · ".join(panel) if layer is None else panel[1]
+        axes.set(title=title, ylim=(0, headroom * max(tops) or 1), ylabel="density", xlabel="weight")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
-    _head(figure, reports, "weights")
+    _head(figure, reports, "weights" if layer is None else f"weights\n{layer}")
     return figure
 
 

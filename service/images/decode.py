@@ -1,5 +1,6 @@
 """Any image file → one upright 8-bit picture, grey or RGB. Never anything but a Problem for any bytes."""
 
+import struct
 from dataclasses import dataclass, field
 from io import BytesIO
 
@@ -104,7 +105,11 @@ def _open(container: containers.Container, detail: int) -> Decoded:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = (
+        "it is cut off"
+        if isinstance(error.__cause__ or error, struct.error)
+        else str(error).strip() or type(error).__name__
+    )
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 

@@ -12,15 +12,15 @@ from starlette.routing import Mount
 from service.dependencies import SnapshotDep
 from service.page.document import document
 
-PAGE = Path(__file__).resolve().parent.parent / "page"
 VENDOR = "/page/vendor"
+VENDORED = Path(__file__).resolve().parent.parent / "page" / "vendor"
 
 router = APIRouter(tags=["documentation"], include_in_schema=False)
 
 
 def assets() -> Mount:
-    """What the pages load: /page/…"""
-    return Mount("/page", StaticFiles(directory=PAGE), name="page")
+    """What the pages load."""
+    return Mount(VENDOR, StaticFiles(directory=VENDORED), name="vendored")
 
 
 @router.get("/docs")

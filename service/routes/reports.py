@@ -77,6 +77,7 @@ async def get_training(
     served = find_model(request, model, query)
     if choose_format(request, FORMATS) == "png":
         return await _figure(request, "training", served, query)
+    _against(request, query)  # the numbers are of one model; one that is not there is an error all the same
     history = await _aside(request, _report(request, served).history)
     body: Training = {
         **_named(served),

@@ -23,6 +23,10 @@ def request(query: str = "", accept: str | None = None) -> Request:
         ("image/png;q=0.1, application/json", "json"),
         ("text/html, image/webp, */*;q=0.8", "png"),
         ("application/json;q=nonsense, image/png", "png"),
+        ("image/png;q=0, */*", "json"),
+        ("*/*, image/png;q=0.1, application/json;q=0.2", "json"),
+        ("application/json, text/plain, */*", "json"),
+        ("application/json, image/png", "json"),
     ],
 )
 def test_accept_decides(accept: str | None, chosen: str) -> None:

@@ -26,6 +26,19 @@ def test_learning_curves_have_every_epoch_and_mark_the_readings() -> None:
     assert words == [f"epoch {one['epoch']}\ntest {one['test_accuracy']:.1%}" for one in readings]
 
 
+def test_a_net_put_together_of_two_has_the_curves_of_both() -> None:
+    for names, legend in (
+        (["cifar10-pair"], ["cifar10-fast", "cifar10-residual"]),
+        (["mnist-l2", "cifar10-pair"], ["mnist-l2", "cifar10-fast", "cifar10-residual"]),
+    ):
+        figure = draw(request("training", *names))
+        lines = [line for line in figure.axes[0].lines if str(line.get_label()).endswith("validation")]
+        assert [line.get_label() for line in lines] == [f"{name} validation" for name in legend]
+        assert len({line.get_color() for line in lines}) == len(legend)
+        for line in lines[-2:]:
+            assert np.array_equal(line.get_xdata(), range(1, 51))
+
+
 def test_two_models_share_their_axes() -> None:
     figure = draw(request("weights", "mnist-baseline", "mnist-l2"))
     panels = [axes for axes in figure.axes if axes.get_visible()]
@@ -48,9 +61,8 @@ def deviation(name: str, layer: str) -> float:
 
 def test_one_layer_shows_all_its_tensors() -> None:
     figure = draw(request("weights", "mnist-l2", layer="dense"))
-    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == [
-        "dense · kernel", "dense · bias",
-    ]  # fmt: skip
+    assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == ["kernel", "bias"]
+    assert figure.get_suptitle() == "mnist-l2 · weights\ndense"
     with pytest.raises(UnknownLayer):
         draw(request("weights", "mnist-l2", layer="flatten"))
 

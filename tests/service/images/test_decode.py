@@ -193,3 +193,9 @@ def test_damaged_exif_is_ignored(exif: bytes) -> None:
     file = io.BytesIO()
     corners().save(file, "JPEG", exif=b"Exif\0\0" + exif)
     assert decoded(file.getvalue()).image.size == (48, 32)
+
+
+def test_a_file_that_ends_within_a_chunk_is_cut_off_and_nothing_of_python_is_told() -> None:
+    with pytest.raises(UndecodableImage) as problem:
+        decoded(encoded(seven())[:33])
+    assert problem.value.detail == "the PNG cannot be decoded: it is cut off"

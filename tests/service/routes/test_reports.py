@@ -97,6 +97,8 @@ async def test_a_figure_is_drawn_once_and_answers_from_then_on(client: httpx.Asy
         (f"{MODEL}/layers/nope/weights", 404, "unknown-layer", "it has conv2d"),
         (f"{MODEL}/layers/flatten/weights", 404, "unknown-layer", "those with weights are conv2d"),
         (f"{MODEL}/weights?against=nobody", 404, "unknown-model", "mnist-baseline"),
+        (f"{MODEL}/training?against=nobody", 404, "unknown-model", "mnist-baseline"),
+        (f"{MODEL}/training?against=nobody&format=png", 404, "unknown-model", "mnist-baseline"),
         (f"{MODEL}/training?format=svg", 406, "not-acceptable", "json, png"),
         (f"{MODEL}/calibration?theme=blue&format=png", 422, "invalid-parameter", "theme"),
         (f"{MODEL}/confusion-matrix?version=7", 404, "unknown-version", "it has "),
