@@ -9,10 +9,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from training.datasets import DATASETS, DataError
+from training.datasets import DATASETS, DataError, Dataset
 from training.experiments import EXPERIMENTS
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
+_LARGEST_SEED = 2**32 - 1  # that NumPy and Keras take
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,20 +28,18 @@ def parser() -> argparse.ArgumentParser:
         ("preprocess", "turn the originals into one checked array file a data set"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument(
-            "datasets", nargs="*", choices=[*DATASETS, []], metavar="DATASET", help="default: all"
-        )
+        command.add_argument("datasets", nargs="*", type=_dataset, metavar="DATASET", help="default: all")
         _data_option(command)
     train = commands.add_parser("train", help="train, evaluate and export models")
     train.add_argument(
         "names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME", help="see `list`; or: all"
     )
     train.add_argument("--resume", action="store_true", help="go on from the last whole epoch")
-    train.add_argument("--restart", action="store_true", help="discard an unfinished run and begin again")
+    train.add_argument("--restart", action="store_true", help="discard the run that is kept and begin again")
     train.add_argument("--no-export", action="store_true", help="stop after the last epoch")
     train.add_argument(
         "--seed",
-        type=int,
+        type=_seed,
         help="another one than the experiment's, to see how far results spread: it is kept as a checkpoint, and "
         "what is published next under this name tells of it",
     )
@@ -65,6 +65,18 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _dataset(text: str) -> Dataset:
+    if text not in DATASETS:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DATASETS)}")
+    return DATASETS[text]
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _LARGEST_SEED):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {_LARGEST_SEED}")
+    return int(text)
+
+
 def _data_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data",
@@ -85,7 +97,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     if arguments.command in {"fetch", "preprocess"}:
         from training import data_commands
 
-        datasets = [DATASETS[name] for name in arguments.datasets or DATASETS]
+        datasets = arguments.datasets or list(DATASETS.values())
         return getattr(data_commands, arguments.command)(datasets, arguments.data)  # type: ignore[no-any-return]
     if arguments.command == "list":
         from training.listing import show
@@ -97,7 +109,6 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         return getattr(report, arguments.command)(arguments)  # type: ignore[no-any-return]
     from training.train_commands import export, train
 
-    arguments.names = list(EXPERIMENTS) if "all" in arguments.names else list(dict.fromkeys(arguments.names))
     return (train if arguments.command == "train" else export)(arguments, command)
 
 
@@ -108,11 +119,22 @@ def main(argv: list[str]) -> int:
         "TF_ENABLE_ONEDNN_OPTS", "1"
     )  # the default, but saying so keeps it from being announced
     arguments = parser().parse_args(argv)
+    command = shlex.join(["python", "-m", "training", *argv])
     try:
-        return run(arguments, shlex.join(["python", "-m", "training", *argv]))
+        return run(arguments, command)
     except DataError as error:
-        print(f"training: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _give_up(str(error))
+    except OSError as error:
+        return _give_up(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KeyboardInterrupt as stop:
+        print(file=sys.stderr)  # noqa: T201 — the terminal has written ^C
+        _give_up(str(stop) or f"stopped; `{command}` does the rest")
+        return INTERRUPTED
+
+
+def _give_up(line: str) -> int:
+    print(f"training: {line}", file=sys.stderr)  # noqa: T201
+    return 1
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def contents(path: Path, source: Source) -> dict[str, bytes]:
 
 
 def _unpack(path: Path, source: Source) -> Iterator[tuple[str, bytes]]:
-    if path.name.endswith(".tar.gz"):
+    if path.name.endswith((".tar.gz", ".tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 stream = archive.extractfile(member) if member.isfile() else None

@@ -36,6 +36,7 @@ from training.halves import pack
 from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.predict import predict
+from training.published import history_text
 from training.runs import Run
 from training.statistics import layer_table, weight_statistics
 from training.views import mean_logits, six_views
@@ -100,7 +101,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     step("reading the test set in bfloat16")
     shorter = bfloat16_answers(folder / MODEL, images)
     np.save(folder / TEST_PROBABILITIES, served)
-    (folder / HISTORY).write_text(json.dumps({"epochs": run.history}, indent=1) + "\n")
+    (folder / HISTORY).write_text(history_text(run.history))
     (folder / WEIGHT_STATISTICS).write_text(json.dumps({"layers": weight_statistics(model)}) + "\n")
     step("reading the layers")
     layers = layer_table(model, images[:RANGE_SAMPLE])
@@ -214,4 +215,5 @@ def _provenance(run: Run, dataset: Dataset, command: str) -> Provenance:
         commit=commit(),
         libraries={"python": platform.python_version(), **libraries},
         data={name: md5 for source in dataset.sources for name, md5 in source.md5.items()},
+        teacher=run.teacher,
     )

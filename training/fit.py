@@ -135,13 +135,15 @@ def fit(
     """Train to the last epoch, from scratch or from `checkpoint`. Raises CheckpointError.
 
     `teacher` is the experiment's, if it has one (ValueError if it is not given then); what it says is kept beside
-    the checkpoint.
+    the checkpoint. A checkpoint of another teacher is refused: its curve would go on as no training's does.
 
     KeyboardInterrupt passes through; the checkpoint then holds every whole epoch before it.
     """
     if (teacher is None) != (experiment.teacher is None):
-        raise ValueError(f"{experiment.name} is taught by {experiment.teacher}, not by {teacher}")
-    run = Run(experiment, build(experiment))
+        raise ValueError(
+            f"{experiment.name} is taught by {experiment.teacher}, not by {teacher and teacher.version}"
+        )
+    run = Run(experiment, build(experiment), teacher=teacher and teacher.version)
     if resume and checkpoint.is_file():
         load_checkpoint(run, checkpoint)
     images, labels, validation_images, validation_labels = training_split(arrays, experiment.held_out)

@@ -7,50 +7,58 @@ from rich.console import Console
 from rich.table import Table
 
 from service.manifest import Manifest, served_bytes
+from training.datasets import DataError
 from training.experiments import EXPERIMENTS
 from training.published import latest_manifest
 
+_HEADINGS = (
+    "model",
+    "version",
+    "parameters",
+    "epochs",
+    "test accuracy",
+    "95 % interval",
+    "size",
+    "trained in",
+)
+
 
 def show(artifacts: Path, checkpoints: Path) -> int:
-    """Print one row an experiment, from the manifest of its latest version."""
+    """Print one row an experiment, from the manifest of its latest version; 1 if one of these is damaged."""
     table = Table(box=None, header_style="bold")
-    for heading in (
-        "model",
-        "version",
-        "parameters",
-        "epochs",
-        "test accuracy",
-        "95 % interval",
-        "size",
-        "trained in",
-    ):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "model" else "right")
-    spreads = []
+    spreads, damaged = [], []
     for name, experiment in EXPERIMENTS.items():
-        manifest = latest_manifest(artifacts, name)
+        try:
+            manifest = latest_manifest(artifacts, name)
+        except DataError as error:
+            damaged.append(str(error))
+            table.add_row(name, "", "", "", "damaged", "", "", "")
+            continue
         if manifest is None:
             kept = checkpoints / f"{name}.npz"
             state = "unfinished" if kept.is_file() else "not trained"
-            table.add_row(name, "", "", str(experiment.epochs), state, "", "", "")
+            table.add_row(name, "", "", str(experiment.epochs or ""), state, "", "", "")
         else:
             table.add_row(*row(manifest))
             spreads += [spread(manifest)] if manifest.metrics.seeds else []
     console = Console(width=None if Console().is_terminal else 120)
     console.print(table)
-    for line in spreads:
-        console.print(line, highlight=False)
-    return 0
+    for line in (*spreads, *damaged):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 1 if damaged else 0
 
 
 def row(manifest: Manifest) -> tuple[str, ...]:
-    """A model's figures as the table and the README print them."""
+    """A model's figures as the table and the README print them; a net of towers has no epochs of its own."""
     low, high = manifest.metrics.accuracy_interval
     size = served_bytes(manifest)
     return (
         manifest.name,
         manifest.version,
         f"{manifest.parameters:,}",
-        str(manifest.experiment["epochs"]),
+        "" if manifest.members else str(manifest.experiment["epochs"]),
         f"{manifest.metrics.accuracy:.2%}",
         f"{low:.2%} … {high:.2%}",
         f"{size / 1e6:.2f} MB",

@@ -1,19 +1,28 @@
 """Which models artifacts/ has."""
 
+import json
 from pathlib import Path
+from typing import Any
 
-from service.manifest import MANIFEST, Manifest
+from pydantic import ValidationError
+
+from service.manifest import HISTORY, MANIFEST, Manifest
+from training.datasets import DataError
 
 
 class NotPublishedError(Exception):
     """A model that another is made from is not there; the message says how to get it."""
 
 
+def version_folders(artifacts: Path, name: str) -> list[Path]:
+    """The folders of a model's versions, in no order."""
+    folders = [path.parent for path in (artifacts / "models" / name).glob(f"*/{MANIFEST}")]
+    return [folder for folder in folders if folder.name.isdigit()]
+
+
 def latest_folder(artifacts: Path, name: str) -> Path | None:
     """The folder of a model's highest version, or None."""
-    folders = [path.parent for path in (artifacts / "models" / name).glob(f"*/{MANIFEST}")]
-    versions = [folder for folder in folders if folder.name.isdigit()]
-    return max(versions, key=lambda folder: int(folder.name), default=None)
+    return max(version_folders(artifacts, name), key=lambda folder: int(folder.name), default=None)
 
 
 def needed_folder(artifacts: Path, name: str, by: str) -> Path:
@@ -24,7 +33,36 @@ def needed_folder(artifacts: Path, name: str, by: str) -> Path:
     return folder
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version folder. Raises DataError where it is damaged."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        raise DataError(
+            f"{path} is damaged ({reason}): bring it back from a copy, or delete its folder"
+        ) from error
+
+
 def latest_manifest(artifacts: Path, name: str) -> Manifest | None:
-    """The manifest of a model's highest version, or None."""
+    """The manifest of a model's highest version, or None. Raises DataError where it is damaged."""
     folder = latest_folder(artifacts, name)
-    return None if folder is None else Manifest.model_validate_json((folder / MANIFEST).read_text())
+    return None if folder is None else read_manifest(folder)
+
+
+def history_text(history: list[dict[str, Any]]) -> str:
+    """What a version's history.json holds: one row an epoch."""
+    return json.dumps({"epochs": history}, indent=1) + "\n"
+
+
+def is_published(artifacts: Path, name: str, history: list[dict[str, Any]]) -> bool:
+    """Whether a version of the model came out of the training with this very history.
+
+    Its figures and times are no other training's: nothing else needs to be kept of what was published.
+    """
+    text = history_text(history).encode()
+    files = [folder / HISTORY for folder in version_folders(artifacts, name)]
+    return any(file.is_file() and file.read_bytes() == text for file in files)

@@ -45,7 +45,10 @@ def compare(arguments: argparse.Namespace) -> int:
 
 
 def accuracy_table(artifacts: Path, manifests: Sequence[Manifest]) -> Table:
-    """A row a model: accuracy with its interval, parameters, and how far training is ahead of validation."""
+    """A row a model: accuracy with its interval, parameters, and how far training is ahead of validation.
+
+    Epochs and lead are left empty for a net of towers: those of its towers are not its own.
+    """
     table = Table(box=None, header_style="bold")
     for heading in (
         "model",
@@ -57,18 +60,22 @@ def accuracy_table(artifacts: Path, manifests: Sequence[Manifest]) -> Table:
     ):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for manifest in manifests:
-        history = _json(artifacts, manifest, HISTORY)["epochs"]
+        history = [] if manifest.members else _json(artifacts, manifest, HISTORY)["epochs"]
         low, high = manifest.metrics.accuracy_interval
-        gap = history[-1]["accuracy"] - history[-1]["val_accuracy"]
         table.add_row(
             manifest.name,
             f"{manifest.parameters:,}",
-            str(len(history)),
+            str(len(history) or ""),
             f"{manifest.metrics.accuracy:.2%}",
             f"{low:.2%} … {high:.2%}",
-            f"{100 * gap:+.2f} points",
+            f"{100 * _lead(history[-1]):+.2f} points" if history else "",
         )
     return table
+
+
+def _lead(row: dict[str, float]) -> float:
+    """By how much accuracy is higher on the training images than on those held out, after one epoch."""
+    return row["accuracy"] - row["val_accuracy"]
 
 
 def weight_table(artifacts: Path, manifests: Sequence[Manifest]) -> Table:

@@ -1,6 +1,9 @@
 """A net in training, and the file that keeps it from one epoch to the next."""
 
 import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from service.manifest import TeacherVersion
 from training.experiments import Experiment
 from training.machine import Origin
 
 
 class CheckpointError(Exception):
-    """A checkpoint is in the way, or is not this experiment's; the message says what to do."""
+    """A checkpoint is in the way, damaged or another experiment's; the message says what to do."""
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Run:
     smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
     members: list[Path] = field(default_factory=list)  # the published nets that it is made of, if it is
     origin: Origin | None = None  # where the last epoch was trained, if it is known
+    teacher: TeacherVersion | None = None  # whose answers the epochs learn, if they do and it is known
 
     @property
     def seconds(self) -> float:
@@ -62,7 +67,14 @@ def save_checkpoint(run: Run, path: Path) -> None:
         arrays["losses"] = run.losses
     for epoch, weights in run.kept.items():
         arrays |= {f"kept_{epoch}_{k}": weight for k, weight in enumerate(weights)}
-    about = json.dumps({"experiment": run.experiment.record(), "history": run.history, "origin": run.origin})
+    about = json.dumps(
+        {
+            "experiment": run.experiment.record(),
+            "history": run.history,
+            "origin": run.origin,
+            "teacher": run.teacher and run.teacher.model_dump(),
+        }
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, about=np.array(about), **arrays)
@@ -70,16 +82,20 @@ def save_checkpoint(run: Run, path: Path) -> None:
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
-    """Put a checkpoint's state into a freshly built run. Raises CheckpointError if it is another experiment's."""
-    with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"]))
-        # A field that came later has its default in what was recorded before.
-        recorded = (
-            Experiment(name="", description="", dataset="", architecture="").record() | about["experiment"]
-        )
-        if json.dumps(recorded, sort_keys=True) != json.dumps(run.experiment.record(), sort_keys=True):
-            raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
-        run.history = about["history"]
+    """Put a checkpoint's state into a freshly built run.
+
+    Raises CheckpointError if it is damaged, another experiment's, or of another teacher than the run names; a run
+    that names none takes the checkpoint's.
+    """
+    with _opened(path) as (file, about):
+        _check_settings(run.experiment, about["experiment"], path)
+        taught_by = TeacherVersion.model_validate(about["teacher"]) if about.get("teacher") else None
+        if run.teacher is not None and run.teacher != taught_by:
+            raise CheckpointError(
+                f"{path} was taught by {_described(taught_by)}, not by {_described(run.teacher)}: "
+                "make the first the latest version again, or train with --restart"
+            )
+        run.history, run.teacher = about["history"], taught_by
         run.origin = Origin(*about["origin"]) if about.get("origin") else None
         run.model.optimizer.build(run.model.trainable_variables)
         for k, variable in enumerate(_state(run.model)):
@@ -90,9 +106,38 @@ def load_checkpoint(run: Run, path: Path) -> None:
             run.kept[epoch] = [file[f"kept_{epoch}_{k}"] for k in range(count)]
 
 
-def epochs_kept(path: Path) -> int:
-    """How many whole epochs a checkpoint holds; 0 if there is none."""
+def history_kept(path: Path) -> list[dict[str, float]]:
+    """One row for each whole epoch that a checkpoint holds; none if there is none. Raises CheckpointError."""
     if not path.is_file():
-        return 0
-    with np.load(path, allow_pickle=False) as file:
-        return len(json.loads(str(file["about"]))["history"])
+        return []
+    with _opened(path) as (_, about):
+        history: list[dict[str, float]] = about["history"]
+        return history
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A checkpoint's arrays by name, and what it says of them. Raises CheckpointError where it is damaged."""
+    try:
+        # NumPy leaves a file open that it cannot read, unless it was given to it open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            yield file, json.loads(str(file["about"]))
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}): delete it, or train with --restart, which discards it"
+        ) from error
+
+
+def _check_settings(experiment: Experiment, recorded: dict[str, Any], path: Path) -> None:
+    # A field that came later has its default in what was recorded before.
+    whole = Experiment(name="", description="", dataset="", architecture="").record() | recorded
+    if json.dumps(whole, sort_keys=True) != json.dumps(experiment.record(), sort_keys=True):
+        raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
+
+
+def _described(teacher: TeacherVersion | None) -> str:
+    """With the beginning of its files' checksums: versions of two artifact folders can have the same number."""
+    if teacher is None:
+        return "one that it does not name"
+    sums = ", ".join(f"{file} {sha256[:8]}" for file, sha256 in sorted(teacher.files.items()))
+    return f"{teacher.name} {teacher.version} ({sums})"

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from service.manifest import KERAS_MODEL, TOWER_KERAS
+from service.manifest import KERAS_MODEL, TOWER_KERAS, TeacherVersion
 from training.augmentation import Augmentation, Unchanged
 from training.datasets import Images
 from training.experiments import Experiment
 from training.predict import predict
-from training.published import needed_folder
+from training.published import needed_folder, read_manifest
 
 Floats = NDArray[np.float32]
 Ask = Callable[[Images], NDArray[np.floating]]  # uint8 [N,H,W,C] → logits [N,classes]
@@ -33,28 +33,34 @@ _INEXACT = ("Conv2D", "BatchNormalization", "Activation", "MaxPooling2D", "Add")
 class Teacher(NamedTuple):
     """A published net that another learns from."""
 
-    name: str
-    """with its version, such as "cifar10-pair 2\""""
+    version: TeacherVersion
     ask: Ask
 
 
 def find(experiment: Experiment, artifacts: Path) -> Teacher | None:
-    """The latest version of an experiment's teacher; None if it has none. Raises NotPublishedError."""
+    """The latest version of an experiment's teacher; None if it has none. Raises NotPublishedError, DataError."""
     if experiment.teacher is None:
         return None
     folder = needed_folder(artifacts, experiment.teacher, experiment.name)
-    return Teacher(f"{experiment.teacher} {folder.name}", ask(folder))
+    listed = read_manifest(folder).files
+    files = {file.name: listed[file.name].sha256 for file in _nets(folder)}
+    version = TeacherVersion(name=experiment.teacher, version=folder.name, files=files)
+    return Teacher(version, ask(folder))
 
 
 def ask(folder: Path) -> Ask:
     """A published net as a function: images → the mean of its towers' logits, or its only ones, over no temperature
     but the towers' own."""
-    files = sorted(folder.glob(TOWER_KERAS.format("*"))) or [folder / KERAS_MODEL]
-    nets = [_logits(keras.saving.load_model(file, compile=False)) for file in files]
+    nets = [_logits(keras.saving.load_model(file, compile=False)) for file in _nets(folder)]
     image = keras.Input(nets[0].input_shape[1:], dtype="uint8")
     answers = [net(image) for net in nets]
     whole = keras.Model(image, keras.layers.Average()(answers) if len(answers) > 1 else answers[0])
     return lambda images: predict(whole, images)
+
+
+def _nets(folder: Path) -> list[Path]:
+    """The Keras files that decide what a published net answers as a teacher: its towers', or its only one."""
+    return sorted(folder.glob(TOWER_KERAS.format("*"))) or [folder / KERAS_MODEL]
 
 
 def _logits(model: keras.Model) -> keras.Model:
@@ -93,7 +99,7 @@ class Lessons:
 
     def _answers(self, images: Images) -> Floats:
         """The teacher's logits, as kept if it was asked about these very images before."""
-        about = hashlib.sha256(self._teacher.name.encode())
+        about = hashlib.sha256(self._teacher.version.model_dump_json().encode())
         about.update(images.tobytes())
         path = self._kept / f"{self._experiment.name}-teacher-{about.hexdigest()[:16]}.npy"
         if not path.is_file():

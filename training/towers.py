@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 
-from service.manifest import HISTORY, IMAGE_INPUT, KERAS_MODEL, MANIFEST, Manifest, Member, tower_keras
+from service.manifest import HISTORY, IMAGE_INPUT, KERAS_MODEL, Member, tower_keras
 from training.calibration import Calibration
 from training.experiments import Experiment
 from training.graphs import serving_model
 from training.halves import pack
 from training.naming import tower
-from training.published import needed_folder
+from training.published import needed_folder, read_manifest
 
 AVERAGE = "average"
 
@@ -71,8 +71,8 @@ def copy_members(folders: list[Path], folder: Path) -> None:
 
 
 def members(folders: list[Path]) -> list[Member]:
-    """What the manifest says of each."""
-    manifests = [Manifest.model_validate_json((folder / MANIFEST).read_text()) for folder in folders]
+    """What the manifest says of each. Raises DataError where one is damaged."""
+    manifests = [read_manifest(folder) for folder in folders]
     return [
         Member(
             name=one.name,

@@ -2,13 +2,16 @@
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import keras
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,119 +21,114 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from training import teacher, towers
+from training import kept_runs, teacher, towers
 from training.datasets import DATASETS
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
-from training.fit import build, fit
+from training.fit import fit
 from training.parity import ParityError
 from training.preprocess import load
-from training.published import NotPublishedError
-from training.runs import CheckpointError, Run, epochs_kept, load_checkpoint
+from training.published import NotPublishedError, is_published
+from training.runs import CheckpointError, Run, history_kept
 from training.test_set import publish_test_set
 
 EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all
-_INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 
 
 def train(arguments: argparse.Namespace, command: str) -> int:
     """Train every model named, one after the other; each is exported as soon as it is done."""
     console = Console()
-    for name in arguments.names:
-        status = _make(name, arguments, command, console)
+    for folder in (arguments.artifacts, arguments.checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)  # one that cannot be made is told of before the training
+    names = _named(arguments.names)
+    put_together = [name for name in names if EXPERIMENTS[name].members]
+    if arguments.seed is not None and put_together:
+        line = f"{', '.join(put_together)}: put together of published nets, not trained; --seed changes nothing there"
+        if "all" not in arguments.names:
+            return _refuse(console, line)
+        _say(console, f"left out: {line}")
+        names = [name for name in names if name not in put_together]
+    return _one_by_one(names, lambda name: _make(name, arguments, command, console), console)
+
+
+def export(arguments: argparse.Namespace, command: str) -> int:
+    """Export every model named from its finished checkpoint, or from the nets that it is made of."""
+    console = Console()
+    names = _named(arguments.names)
+    return _one_by_one(names, lambda name: _export(name, arguments, command, console), console)
+
+
+def _named(names: Sequence[str]) -> list[str]:
+    """The experiments that were asked for, each once."""
+    return list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+
+
+def _one_by_one(names: Sequence[str], make: Callable[[str], int], console: Console) -> int:
+    """`make` one after the other until one fails; an exit status."""
+    for name in names:
+        try:
+            status = make(name)
+        except (CheckpointError, NotPublishedError) as error:
+            status = _refuse(console, str(error))
+        except ParityError as error:
+            status = _refuse(console, f"{name}: {error}")
         if status:
             return status
     return 0
 
 
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _refuse(console: Console, line: str) -> int:
+    """Say why not; the exit status."""
+    console.print(f"[red]✗[/] {escape(line)}", highlight=False, soft_wrap=True)
+    return 1
+
+
 def _make(name: str, arguments: argparse.Namespace, command: str, console: Console) -> int:
-    """Train and export one model; an exit status."""
-    experiment = _with_seed(EXPERIMENTS[name], arguments.seed)
-    if experiment.members:
-        return 0 if _publish_towers(experiment, arguments, command, console) else 1
-    path = checkpoint_path(arguments.checkpoints, experiment)
-    try:
-        if arguments.restart:
-            path.unlink(missing_ok=True)
-        elif not arguments.resume:
-            _refuse_to_discard(experiment, path)
-        run = _train_one(experiment, arguments, console)
-    except KeyboardInterrupt:
-        kept = epochs_kept(path)
-        console.print(
-            f"\nstopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
-        )
-        return _INTERRUPTED
-    except (CheckpointError, NotPublishedError) as error:
-        console.print(f"[red]✗[/] {error}", highlight=False)
-        return 1
-    if arguments.no_export or experiment != EXPERIMENTS[name]:
+    """Train and export one model; an exit status. KeyboardInterrupt says how to go on."""
+    own = EXPERIMENTS[name]
+    experiment = own if arguments.seed is None else replace(own, seed=arguments.seed)
+    run = None
+    if not experiment.members:
+        try:
+            run = _trained(experiment, arguments, console)
+        except KeyboardInterrupt:
+            kept = len(history_kept(kept_runs.checkpoint_path(arguments.checkpoints, experiment)))
+            raise KeyboardInterrupt(
+                f"stopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
+            ) from None
+    if arguments.no_export or experiment != own:
         return 0
-    if keras.backend.backend() != EXPORTER:
-        return 0 if _export_elsewhere(name, arguments) else 1
-    return 0 if _export_one(run, arguments, command, console) else 1
+    return _export(name, arguments, command, console, run)
 
 
-def export(arguments: argparse.Namespace, command: str) -> int:
-    """Export every model named from its finished checkpoint."""
-    console = Console()
-    for name in arguments.names:
-        experiment = EXPERIMENTS[name]
-        if experiment.members:
-            if not _publish_towers(experiment, arguments, command, console):
-                return 1
-            continue
-        path = checkpoint_path(arguments.checkpoints, experiment)
-        kept = epochs_kept(path)
-        if kept < experiment.epochs:
-            console.print(
-                f"[red]✗[/] {name} has {kept} of {experiment.epochs} epochs: train it with --resume first"
-            )
-            return 1
-        run = _finished(experiment, path)
-        if not _export_one(run, arguments, command, console):
-            return 1
-    return 0
+def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Console) -> Run:
+    """The experiment's finished run: the one that is kept, where that is not published yet, or else a new one.
 
-
-def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
-    """Where a model's training state is kept: runs with another seed than the experiment's have files of their own."""
-    own = EXPERIMENTS[experiment.name].seed
-    name = experiment.name if experiment.seed == own else f"{experiment.name}-seed-{experiment.seed}"
-    return folder / f"{name}.npz"
-
-
-def _finished(experiment: Experiment, path: Path) -> Run:
-    run = Run(experiment, build(experiment))
-    load_checkpoint(run, path)
-    return run
-
-
-def _other_seeds(experiment: Experiment, folder: Path) -> list[Run]:
-    """The finished runs of an experiment with other seeds than its own."""
-    runs = []
-    for path in sorted(folder.glob(f"{experiment.name}-seed-*.npz")):
-        other = replace(experiment, seed=int(path.stem.rpartition("-")[2]))
-        if epochs_kept(path) == experiment.epochs:
-            runs.append(_finished(other, path))
-    return runs
-
-
-def _with_seed(experiment: Experiment, seed: int | None) -> Experiment:
-    return experiment if seed is None else replace(experiment, seed=seed)
-
-
-def _refuse_to_discard(experiment: Experiment, path: Path) -> None:
-    kept = epochs_kept(path)
-    if 0 < kept < experiment.epochs:
+    Raises CheckpointError where an unfinished run is in the way, NotPublishedError where the teacher is missing.
+    """
+    path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
+    if arguments.restart:
+        path.unlink(missing_ok=True)
+    history = history_kept(path)
+    finished = len(history) >= experiment.epochs
+    if finished and (arguments.resume or not is_published(arguments.artifacts, experiment.name, history)):
+        _say(console, f"{path} holds a finished run: nothing to train; --restart would discard it")
+        return kept_runs.finished(experiment, path)
+    if history and not finished and not arguments.resume:
         raise CheckpointError(
-            f"{path} holds {kept} of {experiment.epochs} epochs of an unfinished run: "
+            f"{path} holds {len(history)} of {experiment.epochs} epochs of an unfinished run: "
             "--resume goes on with it, --restart begins again"
         )
-    path.unlink(missing_ok=True)
+    if not arguments.resume:
+        path.unlink(missing_ok=True)
+    return _train_one(experiment, path, arguments, console)
 
 
-def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: Console) -> Run:
+def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace, console: Console) -> Run:
     arrays = load(DATASETS[experiment.dataset], arguments.data)
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -152,8 +150,7 @@ def _train_one(experiment: Experiment, arguments: argparse.Namespace, console: C
             progress.update(bar, completed=len(run.history))
             console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False, soft_wrap=True)
 
-        path = checkpoint_path(arguments.checkpoints, experiment)
-        epochs_kept_now = [epochs_kept(path)]
+        epochs_kept_now = [len(history_kept(path))]
         return fit(
             experiment,
             arrays,
@@ -174,30 +171,52 @@ def epoch_line(run: Run) -> str:
     )
 
 
-def _publish_towers(
-    experiment: Experiment, arguments: argparse.Namespace, command: str, console: Console
-) -> bool:
-    """A net of published ones: there is nothing to train."""
-    try:
-        folders = towers.member_folders(experiment, arguments.artifacts)
-    except NotPublishedError as error:
-        console.print(f"[red]✗[/] {error}", highlight=False)
-        return False
-    run = Run(experiment, towers.net(folders), towers.history(folders), members=folders)
-    return _export_one(run, arguments, command, console)
+def _export(
+    name: str, arguments: argparse.Namespace, command: str, console: Console, run: Run | None = None
+) -> int:
+    """Evaluate and publish a model: `run`, if it was just trained, or what is kept; an exit status.
 
-
-def _export_elsewhere(name: str, arguments: argparse.Namespace) -> bool:
-    """In a process of its own with the backend that exports."""
-    command = [sys.executable, "-m", "training", "export", name]
+    Raises CheckpointError, NotPublishedError, ParityError; KeyboardInterrupt says how to go on.
+    """
+    again = ["export", name]
     for option in ("data", "artifacts", "checkpoints"):
         value = getattr(arguments, option)
-        command += [f"--{option}", str(value)] if value else []
-    done = subprocess.run(command, env={**os.environ, "KERAS_BACKEND": EXPORTER}, check=False)  # noqa: S603
-    return done.returncode == 0
+        again += [f"--{option}", str(value)] if value else []
+    try:
+        if keras.backend.backend() != EXPORTER:
+            return _export_elsewhere(again)
+        _export_here(run or _to_export(EXPERIMENTS[name], arguments), arguments, command, console)
+    except KeyboardInterrupt:
+        line = shlex.join(["python", "-m", "training", *again])
+        raise KeyboardInterrupt(f"stopped: {name} is not published yet; `{line}` does it") from None
+    return 0
 
 
-def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: Console) -> bool:
+def _export_elsewhere(arguments: Sequence[str]) -> int:
+    """In a process of its own with the backend that exports; its exit status."""
+    command = [sys.executable, "-m", "training", *arguments]
+    with subprocess.Popen(command, env={**os.environ, "KERAS_BACKEND": EXPORTER}) as process:  # noqa: S603
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the other process heard Ctrl-C too: it tidies up and says how to go on
+            return process.wait()
+
+
+def _to_export(experiment: Experiment, arguments: argparse.Namespace) -> Run:
+    """What is kept of an experiment, or its members as one net. Raises CheckpointError, NotPublishedError."""
+    if experiment.members:
+        folders = towers.member_folders(experiment, arguments.artifacts)
+        return Run(experiment, towers.net(folders), towers.history(folders), members=folders)
+    path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
+    kept = len(history_kept(path))
+    if kept < experiment.epochs:
+        raise CheckpointError(
+            f"{experiment.name} has {kept} of {experiment.epochs} epochs: train it with --resume first"
+        )
+    return kept_runs.finished(experiment, path)
+
+
+def _export_here(run: Run, arguments: argparse.Namespace, command: str, console: Console) -> None:
     arrays = load(DATASETS[run.experiment.dataset], arguments.data)
     publish_test_set(DATASETS[run.experiment.dataset], arrays, arguments.artifacts, arguments.data)
     try:
@@ -207,13 +226,9 @@ def _export_one(run: Run, arguments: argparse.Namespace, command: str, console: 
                 arrays,
                 arguments.artifacts,
                 command=command,
-                others=_other_seeds(run.experiment, arguments.checkpoints),
+                others=kept_runs.other_seeds(run, arguments.checkpoints),
                 step=lambda text: status.update(f"{run.experiment.name}: {text}"),
             )
-    except (ParityError, CheckpointError) as error:
-        console.print(f"[red]✗[/] {run.experiment.name}: {error}", highlight=False)
-        return False
     finally:
         keras.utils.clear_session()
     console.print(f"[green]✓[/] {folder}", highlight=False)
-    return True

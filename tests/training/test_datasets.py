@@ -120,6 +120,14 @@ def test_unpacked_file_is_found_as_well(
     assert len(datasets.read_originals(dataset, [folder]).train_images) == 60
 
 
+def test_unpacked_archive_is_found_as_well(small_cifar10: tuple[Dataset, Path]) -> None:
+    dataset, folder = small_cifar10
+    packed = folder / dataset.sources[0].file
+    packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    packed.unlink()
+    assert len(datasets.read_originals(dataset, [folder]).train_images) == 50
+
+
 def test_labels_out_of_range_are_refused() -> None:
     images = np.zeros((10_000, 32, 32, 3), np.uint8)
     labels = np.zeros(10_000, np.uint8)

@@ -8,7 +8,7 @@ import pytest
 from training import fit
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
-from training.runs import CheckpointError, Run, epochs_kept
+from training.runs import CheckpointError, Run, history_kept
 
 SHORT = replace(EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64)
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -37,7 +37,7 @@ def test_interrupted_run_resumes_with_the_same_curve_and_weights(
     checkpoint = tmp_path / "stopped.npz"
     with pytest.raises(KeyboardInterrupt):
         fit.fit(SHORT, arrays, checkpoint, after_epoch=_StopAfter(2))
-    assert epochs_kept(checkpoint) == 2
+    assert len(history_kept(checkpoint)) == 2
     resumed = fit.fit(SHORT, arrays, checkpoint, resume=True)
     assert curve(resumed) == pytest.approx(curve(straight), rel=1e-4)
     for one, other in zip(resumed.model.get_weights(), straight.model.get_weights(), strict=True):
@@ -103,10 +103,6 @@ def test_the_closing_epochs_have_options_of_their_own(few_arrays: dict[str, Arra
     )
     hands = [fit._augmentation(experiment, images, epoch)._hands for epoch in (1, 8, 9, 10)]  # type: ignore[attr-defined]
     assert [(one.shift, one.shear) for one in hands] == [(3.0, 0.1), (3.0, 0.1), (1.0, 0.1), (1.0, 0.1)]
-
-
-def test_no_checkpoint_holds_no_epochs(tmp_path: Path) -> None:
-    assert epochs_kept(tmp_path / "none.npz") == 0
 
 
 def test_every_experiment_can_be_written_as_json() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.service.shipped import manifest
+from tests.service.shipped import ARTIFACTS, manifest
 from training.__main__ import main
+from training.published import latest_manifest
+from training.report import accuracy_table
 
 
 def test_compare_prints_accuracy_weights_and_draws_them_together(
@@ -19,6 +21,16 @@ def test_compare_prints_accuracy_weights_and_draws_them_together(
     rows = {words[0]: words[1:] for words in map(str.split, said.splitlines()) if words}
     assert float(rows["dense"][1]) < float(rows["dense"][0])
     assert {path.name for path in tmp_path.iterdir()} == {"training.png", "weights.png"}
+
+
+def test_a_pairs_epochs_and_lead_are_left_empty() -> None:
+    manifests = [latest_manifest(ARTIFACTS, name) for name in ("cifar10-pair", "cifar10-strided")]
+    table = accuracy_table(ARTIFACTS, [one for one in manifests if one is not None])
+    columns = {column.header: list(column.cells) for column in table.columns}
+    assert columns["epochs"] == ["", "50"]
+    assert columns["training − validation"][0] == ""
+    assert str(columns["training − validation"][1]).endswith("points")
+    assert columns["test accuracy"][0] == f"{manifest('cifar10-pair')['metrics']['accuracy']:.2%}"
 
 
 def test_report_writes_every_figure(tmp_path: Path) -> None:

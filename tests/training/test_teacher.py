@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from service.manifest import MANIFEST, Manifest, TeacherVersion, sha256_of
 from tests.service.shipped import latest, linked, test_set
-from training import fit, teacher
+from training import export, fit, teacher
 from training.augmentation import Photographs
 from training.datasets import Arrays, Images
 from training.experiments import EXPERIMENTS
 from training.published import NotPublishedError
-from training.runs import Run
+from training.runs import CheckpointError, Run, load_checkpoint
 from training.teacher import Lessons, Teacher
 
 STUDENT = replace(
@@ -28,6 +29,8 @@ STUDENT = replace(
     softness=2.0,
 )
 IMAGES = 60
+SOMEONE = TeacherVersion(name="someone", version="1", files={"model.keras": "a" * 64})
+RETRAINED = SOMEONE.model_copy(update={"files": {"model.keras": "b" * 64}})
 
 
 class Counting:
@@ -48,9 +51,9 @@ def few(arrays: dict[str, Arrays]) -> Arrays:
     return replace(whole, train_images=whole.train_images[:300], train_labels=whole.train_labels[:300])
 
 
-def lessons(ask: teacher.Ask, kept: Path, name: str = "someone 1") -> Lessons:
+def lessons(ask: teacher.Ask, kept: Path, version: TeacherVersion = SOMEONE) -> Lessons:
     draw = Photographs(test_set("cifar10")[0][:IMAGES], shift=2, cutout=4)
-    return Lessons(STUDENT, Teacher(name, ask), draw, IMAGES, kept)
+    return Lessons(STUDENT, Teacher(version, ask), draw, IMAGES, kept)
 
 
 @pytest.mark.parametrize("name", ["cifar10-strided", "cifar10-pair"])
@@ -77,29 +80,63 @@ def test_views_come_again_in_turn_and_the_teacher_is_asked_once_about_each(tmp_p
     assert second[1] == pytest.approx(expected, abs=1e-3)  # kept in half precision
 
 
-def test_what_another_teacher_said_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [SOMEONE.model_copy(update={"version": "2"}), RETRAINED])
+def test_what_another_teacher_said_is_not_taken_for_this_ones(
+    tmp_path: Path, version: TeacherVersion
+) -> None:
     lessons(Counting(), tmp_path).of(1)
     other = Counting(5)
-    _, targets = lessons(other, tmp_path, "someone 2").of(1)
+    _, targets = lessons(other, tmp_path, version).of(1)
     assert other.asked == 1
     assert (targets.argmax(1) == 5).all()
 
 
+@pytest.fixture(scope="module")
+def taught(few_arrays: dict[str, Arrays], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A student's finished run, and its checkpoint."""
+    checkpoint = tmp_path_factory.mktemp("taught") / "run.npz"
+    return fit.fit(STUDENT, few(few_arrays), checkpoint, teacher=Teacher(SOMEONE, Counting())), checkpoint
+
+
 def test_a_student_learns_what_its_teacher_says_and_not_the_labels(
-    few_arrays: dict[str, Arrays], tmp_path: Path
+    few_arrays: dict[str, Arrays], taught: tuple[Run, Path]
 ) -> None:
-    arrays = few(few_arrays)
-    run = fit.fit(STUDENT, arrays, tmp_path / "run.npz", teacher=Teacher("someone 1", Counting()))
+    arrays, run = few(few_arrays), taught[0]
     answers = run.model.predict_on_batch(arrays.train_images[:50])
     assert (answers.argmax(1) == 3).all()
     assert run.history[-1]["val_accuracy"] < 0.3  # of the true labels
+
+
+def test_another_teacher_does_not_go_on_with_a_run(
+    few_arrays: dict[str, Arrays], taught: tuple[Run, Path]
+) -> None:
+    other = Teacher(RETRAINED, Counting(5))
+    expected = (
+        r"taught by someone 1 \(model.keras aaaaaaaa\), not by someone 1 \(model.keras bbbbbbbb\).*--restart"
+    )
+    with pytest.raises(CheckpointError, match=expected):
+        fit.fit(STUDENT, few(few_arrays), taught[1], teacher=other, resume=True)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
+    "ignore:.*:DeprecationWarning:tf2onnx",
+)
+def test_what_is_published_names_its_teacher(
+    few_arrays: dict[str, Arrays], taught: tuple[Run, Path], tmp_path: Path
+) -> None:
+    run = Run(STUDENT, fit.build(STUDENT))
+    load_checkpoint(run, taught[1])
+    folder = export.publish(run, few(few_arrays), tmp_path, command="python -m training export student")
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
+    assert manifest.provenance.teacher == SOMEONE
 
 
 def test_a_stopped_student_goes_on_as_if_it_had_not_been(
     few_arrays: dict[str, Arrays], tmp_path: Path
 ) -> None:
     arrays, ask = few(few_arrays), Counting()
-    straight = fit.fit(STUDENT, arrays, tmp_path / "straight" / "run.npz", teacher=Teacher("someone 1", ask))
+    straight = fit.fit(STUDENT, arrays, tmp_path / "straight" / "run.npz", teacher=Teacher(SOMEONE, ask))
 
     def stop(run: Run) -> None:
         if len(run.history) == 2:
@@ -107,8 +144,8 @@ def test_a_stopped_student_goes_on_as_if_it_had_not_been(
 
     path, asked = tmp_path / "stopped" / "run.npz", ask.asked
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(STUDENT, arrays, path, teacher=Teacher("someone 1", ask), after_epoch=stop)
-    resumed = fit.fit(STUDENT, arrays, path, teacher=Teacher("someone 1", ask), resume=True)
+        fit.fit(STUDENT, arrays, path, teacher=Teacher(SOMEONE, ask), after_epoch=stop)
+    resumed = fit.fit(STUDENT, arrays, path, teacher=Teacher(SOMEONE, ask), resume=True)
     assert ask.asked == asked + 2  # not again for the third epoch
     for row, other in zip(resumed.history, straight.history, strict=True):
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
@@ -119,12 +156,19 @@ def test_a_teacher_that_is_not_published_is_named_with_the_way_to_it(tmp_path: P
         teacher.find(EXPERIMENTS["cifar10-fast"], tmp_path)
 
 
-def test_the_latest_version_teaches(tmp_path: Path) -> None:
-    artifacts = linked(tmp_path, "cifar10-strided")
-    found = teacher.find(replace(STUDENT, teacher="cifar10-strided"), artifacts)
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("cifar10-strided", {"model.keras"}), ("cifar10-pair", {"tower-1.keras", "tower-2.keras"})],
+)
+def test_the_latest_version_teaches(tmp_path: Path, name: str, files: set[str]) -> None:
+    found = teacher.find(replace(STUDENT, teacher=name), linked(tmp_path, name))
     assert found is not None
-    assert found.name == f"cifar10-strided {latest('cifar10-strided').name}"
-    assert teacher.find(EXPERIMENTS["cifar10-strided"], artifacts) is None
+    assert (found.version.name, found.version.version) == (name, latest(name).name)
+    assert found.version.files == {file: sha256_of(latest(name) / file) for file in files}
+
+
+def test_whoever_has_no_teacher_finds_none(tmp_path: Path) -> None:
+    assert teacher.find(EXPERIMENTS["cifar10-strided"], tmp_path) is None
 
 
 def test_whoever_is_taught_needs_a_teacher(few_arrays: dict[str, Arrays], tmp_path: Path) -> None:

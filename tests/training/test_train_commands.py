@@ -1,14 +1,18 @@
+import json
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from service.manifest import MANIFEST, Manifest
+from service.manifest import HISTORY, MANIFEST, Manifest
 from training import train_commands
 from training.__main__ import main
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
+from training.export import publish
+from training.runs import history_kept
 
 TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
 
@@ -27,9 +31,56 @@ def folder(few_arrays: dict[str, Arrays], tmp_path: Path, monkeypatch: pytest.Mo
     return tmp_path
 
 
+def do(folder: Path, *arguments: str) -> int:
+    return main([*arguments, "--checkpoints", str(folder / "kept"), "--artifacts", str(folder / "artifacts")])
+
+
 def train(folder: Path, *arguments: str) -> int:
-    places = ["--checkpoints", str(folder / "kept"), "--artifacts", str(folder / "artifacts")]
-    return main(["train", TINY.name, *places, *arguments])
+    return do(folder, "train", TINY.name, *arguments)
+
+
+def kept(folder: Path) -> list[dict[str, float]]:
+    return history_kept(folder / "kept" / f"{TINY.name}.npz")
+
+
+def published(folder: Path, version: int) -> list[dict[str, float]]:
+    path = folder / "artifacts" / "models" / TINY.name / str(version) / HISTORY
+    rows: list[dict[str, float]] = json.loads(path.read_text())["epochs"]
+    return rows
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that were given to other processes, each with its backend: this one cannot export."""
+    asked: list[list[str]] = []
+
+    class Done:
+        def __init__(self, command: list[str], *, env: dict[str, str]) -> None:
+            asked.append([env["KERAS_BACKEND"], *command[1:]])
+
+        def __enter__(self) -> "Done":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(train_commands, "EXPORTER", "another")
+    monkeypatch.setattr(subprocess, "Popen", Done)
+    return asked
+
+
+@pytest.fixture
+def interrupted_export(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Ctrl-C in every export, until this is called."""
+
+    def interrupted(*_: object, **__: object) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_commands, "publish", interrupted)
+    return lambda: monkeypatch.setattr(train_commands, "publish", publish)
 
 
 def test_another_seed_is_kept_and_told_of_by_what_is_published(folder: Path) -> None:
@@ -43,18 +94,108 @@ def test_another_seed_is_kept_and_told_of_by_what_is_published(folder: Path) -> 
     assert manifest.metrics.seeds[0].test_accuracy == manifest.metrics.accuracy
 
 
-def test_on_another_backend_a_process_of_its_own_exports(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_finished_run_is_published_and_only_then_trained_anew(
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[list[str]] = []
-
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> object:
-        asked.append([*command, env["KERAS_BACKEND"], str(check)])
-        return type("Done", (), {"returncode": 0})()
-
-    monkeypatch.setattr(train_commands, "EXPORTER", "another")
-    monkeypatch.setattr(subprocess, "run", run)
+    assert train(folder, "--no-export") == 0
+    first = kept(folder)
+    assert train(folder, "--no-export") == 0
+    assert f"{TINY.name}.npz holds a finished run: nothing to train" in capsys.readouterr().out
+    assert kept(folder) == first
     assert train(folder) == 0
-    assert asked[0][2:5] == ["training", "export", TINY.name]
-    assert asked[0][-2:] == ["another", "False"]
-    assert str(folder / "kept") in asked[0]
+    assert published(folder, 1) == first
+    assert train(folder) == 0
+    assert published(folder, 2) == kept(folder) != first
+
+
+def test_a_finished_run_of_another_seed_is_trained_again_with_restart_alone(folder: Path) -> None:
+    assert train(folder, "--seed", "7") == 0
+    path = folder / "kept" / f"{TINY.name}-seed-7.npz"
+    first = path.read_bytes()
+    assert train(folder, "--seed", "7") == 0
+    assert path.read_bytes() == first
+    assert train(folder, "--seed", "7", "--restart") == 0
+    assert path.read_bytes() != first
+
+
+def test_ctrl_c_in_an_export_says_how_to_go_on_and_the_same_command_does(
+    folder: Path, capsys: pytest.CaptureFixture[str], interrupted_export: Callable[[], None]
+) -> None:
+    assert train(folder) == 130
+    first = kept(folder)
+    assert (
+        f"{TINY.name} is not published yet; `python -m training export {TINY.name} "
+        in capsys.readouterr().err
+    )
+    assert do(folder, "export", TINY.name) == 130
+    interrupted_export()
+    assert train(folder) == 0
+    assert published(folder, 1) == first
+
+
+def test_a_damaged_checkpoint_is_named_and_restart_discards_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "kept" / f"{TINY.name}.npz"
+    path.parent.mkdir()
+    path.write_bytes(b"PK\x03\x04 and no more")
+    for command in ("train", "export"):
+        assert do(folder, command, TINY.name) == 1
+        assert f"{path} is damaged" in capsys.readouterr().out
+    assert train(folder, "--restart", "--no-export") == 0
+    assert len(kept(folder)) == 1
+
+
+def test_on_another_backend_a_process_of_its_own_exports(folder: Path, elsewhere: list[list[str]]) -> None:
+    assert train(folder) == 0
+    assert elsewhere[0][:5] == ["another", "-m", "training", "export", TINY.name]
+    assert str(folder / "kept") in elsewhere[0]
+
+
+@pytest.mark.parametrize(
+    "command", [["export", TINY.name], ["export", "cifar10-pair"], ["train", "cifar10-pair"]]
+)
+def test_on_another_backend_that_process_makes_whatever_needs_no_training(
+    folder: Path, elsewhere: list[list[str]], command: list[str]
+) -> None:
+    assert do(folder, *command) == 0
+    assert [asked[3:5] for asked in elsewhere] == [["export", command[1]]]
+
+
+def test_ctrl_c_waits_for_the_process_that_exports(
+    folder: Path, elsewhere: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It heard of it too, and says how to go on."""
+    waits: Iterator[int | type[BaseException]] = iter([KeyboardInterrupt, 130])
+
+    def wait(_: object) -> int:
+        answer = next(waits)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    assert do(folder, "export", TINY.name) == 130
+    assert len(elsewhere) == 1
+    assert list(waits) == []
+
+
+def test_a_net_put_together_of_others_has_no_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert do(folder, "train", TINY.name, "cifar10-pair", "--seed", "7") == 1
+    assert "cifar10-pair: put together of published nets, not trained" in capsys.readouterr().out
+    assert not any((folder / "kept").iterdir())  # nothing was trained before it was said
+
+
+def test_with_another_seed_all_are_those_that_are_trained(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, *_: object) -> int:
+        made.append(name)
+        return 0
+
+    monkeypatch.setattr(train_commands, "_make", make)
+    assert do(folder, "train", "all", "--seed", "7") == 0
+    assert made == [name for name in EXPERIMENTS if name != "cifar10-pair"]
+    assert "left out: cifar10-pair: put together of published nets" in capsys.readouterr().out
