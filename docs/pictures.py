@@ -5,6 +5,7 @@ python docs/pictures.py [http://127.0.0.1:8000]
 
 import sys
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -29,16 +30,27 @@ PICTURES = {
 
 
 def main(service: str) -> None:
-    """Write every picture, and say how large they are together."""
+    """Write every picture, and say how large they are together. Exits with one line when nothing answers."""
     FOLDER.mkdir(exist_ok=True)
     total = 0
     for name, path in PICTURES.items():
-        with urlopen(service.rstrip("/") + quote(path, safe="/?&="), timeout=120) as answer:  # noqa: S310 — the caller's own service
-            content = answer.read()
+        content = asked(service.rstrip("/"), path)
         (FOLDER / name).write_bytes(content)
         total += len(content)
         print(f"{len(content):>8,} bytes  {FOLDER / name}")  # noqa: T201
     print(f"{total:>8,} bytes in all")  # noqa: T201
+
+
+def asked(service: str, path: str) -> bytes:
+    """A picture. Exits, saying what to do, when there is none."""
+    try:
+        with urlopen(service + quote(path, safe="/?&="), timeout=120) as answer:  # noqa: S310 — the caller's own service
+            content: bytes = answer.read()
+    except HTTPError as error:
+        sys.exit(f"{service}{path} answers {error.code}")
+    except URLError as error:
+        sys.exit(f"{service} does not answer ({error.reason}): run `make serve` in another window")
+    return content
 
 
 if __name__ == "__main__":

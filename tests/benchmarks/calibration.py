@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.manifest import Manifest, tower_keras
+from tests.benchmarks.arguments import whole
 from tests.service.shipped import latest, manifest
 from training import calibration
 from training.datasets import DATASETS, Images, Labels, training_split
@@ -31,7 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=5, help="divisions into folds (default %(default)s)")
+    parser.add_argument(
+        "--repeats", type=whole(1), default=5, help="divisions into folds (default %(default)s)"
+    )
     repeats = parser.parse_args().repeats
     experiment = EXPERIMENTS[PAIR]
     _, _, images, labels = training_split(load(DATASETS[experiment.dataset]), experiment.held_out)

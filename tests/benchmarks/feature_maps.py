@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from service.settings import ROOT
+from tests.benchmarks.arguments import new_file
 
 MODEL = "mnist-baseline"
 LAYERS = ("conv2d", "conv2d_1", "dense", "softmax")
@@ -39,7 +40,7 @@ CONNECTIONS = 16
 def main() -> None:
     """Print the figures; with --json also write them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=new_file, help="also write the figures here")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     with server(cores[0]) as plain, server(cores[0]) as looking:

@@ -10,13 +10,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from service.images import PrepareOptions, prepare
 from service.manifest import InputSpec
+from tests.benchmarks.arguments import new_file
 from tests.benchmarks.photographs import Scene, encode, photograph
 from tests.benchmarks.wild_digits import ARTIFACTS, MAX_PIXELS
 
@@ -30,7 +30,7 @@ ROUNDS = 15
 def main() -> None:
     """Print the medians; with --json also write them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--json", type=new_file, help="also write the figures here")
     options = parser.parse_args()
     figures = {name: median_ms(work) for name, work in _kinds().items()}
     for name, milliseconds in figures.items():

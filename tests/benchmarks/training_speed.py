@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tests.benchmarks.arguments import new_file, one_of, whole
 from training.augmentation import AUGMENTATIONS, Batches, Unchanged
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, one_hot
 from training.experiments import EXPERIMENTS, Experiment
@@ -26,6 +27,7 @@ from training.preprocess import load
 EPOCHS = 2
 _WHOLE = 100  # from here on figures are printed as whole numbers
 FLAGSHIPS = ("mnist-compact", "cifar10-fast")
+AUGMENTED = [name for name, experiment in EXPERIMENTS.items() if experiment.augmentation]
 
 
 def main() -> None:
@@ -127,13 +129,24 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(FLAGSHIPS)}")
-    parser.add_argument("--images", type=int, default=20_000, help="training images in an epoch")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        type=one_of(AUGMENTED),
+        metavar="NAME",
+        help=f"any of {', '.join(AUGMENTED)}; default: {' '.join(FLAGSHIPS)}",
+    )
+    parser.add_argument("--images", type=whole(1), default=20_000, help="training images in an epoch")
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16"), help="default: the experiment's"
     )
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    return parser.parse_args()
+    parser.add_argument("--json", type=new_file, help="also write the figures here")
+    options = parser.parse_args()
+    for name in options.names or FLAGSHIPS:
+        most = DATASETS[EXPERIMENTS[name].dataset].train_images - VALIDATION_IMAGES
+        if options.images > most:
+            parser.error(f"--images {options.images}: there are {most:,} to train {name} on")
+    return options
 
 
 if __name__ == "__main__":

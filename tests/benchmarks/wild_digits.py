@@ -21,6 +21,7 @@ from PIL import Image
 from service.errors import Problem
 from service.images import PrepareOptions, prepare
 from service.manifest import IMAGE_INPUT, MODEL, InputSpec
+from tests.benchmarks.arguments import new_file, whole
 from tests.benchmarks.photographs import DISTORTIONS, Scene, photograph
 
 VALIDATION = 5000  # the last of the training images
@@ -57,7 +58,7 @@ def validation_digits(count: int) -> tuple[Images, NDArray[np.int64]]:
     folder = find_data()
     images = np.frombuffer(_unpacked(folder / "train-images-idx3-ubyte.gz"), np.uint8, offset=16)
     labels = np.frombuffer(_unpacked(folder / "train-labels-idx1-ubyte.gz"), np.uint8, offset=8)
-    chosen = len(labels) - VALIDATION + np.linspace(0, VALIDATION - 1, min(count, VALIDATION)).astype(int)
+    chosen = len(labels) - VALIDATION + np.linspace(0, VALIDATION - 1, count).astype(int)
     return images.reshape(-1, 28, 28)[chosen], labels[chosen].astype(np.int64)
 
 
@@ -74,6 +75,8 @@ def load_classifier(model: str) -> Classifier:
     """A model of artifacts/, by name or alias, or the path of an ONNX file → uint8 [N,28,28] to labels [N]."""
     session = onnxruntime.InferenceSession(_model_file(model), providers=["CPUExecutionProvider"])
     name, outputs = session.get_inputs()[0].name, session.get_outputs()[0].name
+    if session.get_inputs()[0].shape[1:] != [28, 28, 1]:
+        sys.exit(f"{model} takes {session.get_inputs()[0].shape}, no digits of [N,28,28,1]")
     takes_bytes = name == IMAGE_INPUT
 
     def classify(images: Images) -> NDArray[np.int64]:
@@ -89,13 +92,25 @@ def load_classifier(model: str) -> Classifier:
 
 
 def _model_file(model: str) -> Path:
-    if model.endswith(".onnx"):
-        return Path(model)
+    """Exits, saying what there is, when there is no such model."""
+    graphs = digit_graphs()
+    file = Path(model) if model.endswith(".onnx") else graphs.get(model)
+    if file is None or not file.is_file():
+        sys.exit(f"no model of digits {model}: there are {', '.join(graphs)}, or the path of an ONNX file")
+    return file
+
+
+def digit_graphs() -> dict[str, Path]:
+    """The graph of the latest version of every model of digits in artifacts/, by name and by alias."""
+    manifests: dict[str, Path] = {}
+    for path in sorted(
+        ARTIFACTS.glob("models/*/[0-9]*/manifest.json"), key=lambda path: int(path.parent.name)
+    ):
+        if json.loads(path.read_text())["dataset"] == "mnist":
+            manifests[path.parts[-3]] = path
     aliases = json.loads((ARTIFACTS / "aliases.json").read_text())
-    versions: list[Path] = sorted(
-        (ARTIFACTS / "models" / aliases.get(model, model)).glob("[0-9]*"), key=lambda path: int(path.name)
-    )
-    return versions[-1] / MODEL
+    names = {name: name for name in manifests} | aliases
+    return {name: manifests[of].parent / MODEL for name, of in sorted(names.items()) if of in manifests}
 
 
 def _accuracies(
@@ -136,8 +151,10 @@ def _say(line: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mnist", help="name or alias in artifacts/, or an ONNX file")
-    parser.add_argument("--images", type=int, default=1000, help="validation images for each distortion")
-    parser.add_argument("--json", type=Path, help="also write the table here")
+    parser.add_argument(
+        "--images", type=whole(1, VALIDATION), default=1000, help="validation images for each distortion"
+    )
+    parser.add_argument("--json", type=new_file, help="also write the table here")
     parser.add_argument(
         "--only", action="append", choices=list(DISTORTIONS), help="this distortion (repeatable)"
     )

@@ -12,7 +12,7 @@ from service.manifest import MODEL
 from tests.benchmarks.serving.bench import DIGITS, FOLDER, Bench, Row, Section
 from tests.benchmarks.serving.child import Child, free_port, started, wait_for
 from tests.benchmarks.serving.environments import environment
-from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.errors import BenchmarkError, measuring
 from tests.benchmarks.serving.messages import Request, encoded, form, image, json_tensor, test_images
 from tests.benchmarks.serving.servers import digit, is_seven, service
 from tests.benchmarks.serving.turns import ONE, PROCESSOR, RATE, Case, Turns, row
@@ -94,14 +94,20 @@ PEERS = (
 )
 
 
+def named(beginnings: tuple[str, ...]) -> list[Peer]:
+    """Those whose name begins with one of these, which are in small letters."""
+    return [peer for peer in PEERS if peer.name.lower().startswith(beginnings)]
+
+
 def measure(bench: Bench) -> Section:
     """A line for each peer, and what this project serves for each request of the best of them."""
     section = Section()
-    chosen = [peer for peer in PEERS if not bench.peers or peer.name.lower().startswith(bench.peers)]
+    chosen = named(bench.peers) if bench.peers else PEERS
     with service(bench) as ours:
         for peer in chosen:
             try:
-                section.rows.append(_measured(bench, section, peer, ours))
+                with measuring():
+                    section.rows.append(_measured(bench, section, peer, ours))
             except BenchmarkError as error:
                 section.lines.append(f"{peer.name} skipped: {error}")
                 bench.say(section.lines[-1])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from service.settings import ROOT
 from tests.benchmarks.serving.errors import BenchmarkError
@@ -21,6 +22,9 @@ PROC = Path("/proc")
 POLL = 0.01  # seconds between two tries of a server that is starting
 GRACE = 10.0  # seconds to end in before it is killed
 ENDED = "Z"
+MARK = "STARTED_BY_THE_BENCHMARK_AS"
+"""An environment variable, with a value of its own for each server. What a server starts inherits it, and is known by
+it even when its parent has ended: a daemon."""
 TICK = os.sysconf("SC_CLK_TCK")
 MEBIBYTE = 1024 * 1024
 
@@ -37,9 +41,12 @@ class Status(NamedTuple):
 class Child:
     """A server. Its root is timeout(1), which ends it even if the benchmark is killed; only what that runs counts."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    def __init__(
+        self, name: str, process: "subprocess.Popen[bytes]", port: int, log: Path, mark: str
+    ) -> None:
         self.name = name
         self.process = process
+        self._mark = mark
         self.port = port
         self.log = log
         self.ready_after = 0.0
@@ -47,17 +54,30 @@ class Child:
 
     def processes(self) -> dict[int, Status]:
         """Every process of it, by id."""
-        return {
-            pid: status for pid, status in descendants(self.process.pid).items() if pid != self.process.pid
-        }
+        return {pid: status for pid, status in self._family().items() if pid != self.process.pid}
+
+    def _family(self) -> dict[int, Status]:
+        """With its root. Some write over their environment, and some outlive their parents: either is enough."""
+        root = [self.process.pid] if self.process.returncode is None else []  # else another may have its id
+        return descendants(*root, *marked(self._mark))
+
+    def _running(self) -> dict[int, Status]:
+        """Raises BenchmarkError when there are none: nothing takes no time and no memory."""
+        running = self.processes()
+        if not running:
+            raise BenchmarkError(f"{self.name} ended: {self.last_words()}")
+        return running
 
     def processor_seconds(self) -> float:
-        """User and system time of all of them since they started."""
-        return sum(status.processor_seconds for status in self.processes().values())
+        """User and system time of all of them since they started. Raises BenchmarkError when it ended."""
+        return sum(status.processor_seconds for status in self._running().values())
 
     def memory_mb(self) -> float:
-        """Proportional set size (PSS) of all of them: what two share counts half for each. Megabytes."""
-        return sum(_memory(pid) for pid in self.processes()) / 1e6
+        """Proportional set size (PSS) of all of them: what two share counts half for each. Megabytes.
+
+        Raises BenchmarkError when it ended.
+        """
+        return sum(_memory(pid) for pid in self._running()) / 1e6
 
     def last_words(self) -> str:
         """The end of its log, for a person who asks why it failed."""
@@ -66,12 +86,12 @@ class Child:
 
     def stop(self) -> None:
         """Politely, then not; returns when nothing of it runs any more."""
-        there = descendants(self.process.pid)
+        there = self._family()
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)
         until = time.monotonic() + GRACE
-        while (left := _still(there)) and time.monotonic() < until:
+        while (left := _still(there | self._family())) and time.monotonic() < until:
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -94,11 +114,12 @@ def started(
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{''.join(one if one.isalnum() else '-' for one in name)}.log"
     pinned = ["timeout", "-k", "5", str(round(limit)), *on_cores(cores), *map(str, command)]
+    mark = uuid4().hex
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603
             pinned,
             cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {}), MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -106,7 +127,7 @@ def started(
             # Linux divides a core among sessions first, and niceness counts only within one (sched(7), autogroup).
             process_group=0,
         )
-    child = Child(name, process, port, log)
+    child = Child(name, process, port, log, mark)
     try:
         yield child
     finally:
@@ -152,16 +173,26 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def descendants(root: int) -> dict[int, Status]:
-    """A process and everything it started, directly or not."""
+def descendants(*roots: int) -> dict[int, Status]:
+    """These processes and everything they started, directly or not."""
     everything = every_process()
     found: dict[int, Status] = {}
-    new = [root]
+    new = list(roots)
     while new:
         pid = new.pop()
         if pid in everything:
             found[pid] = everything[pid]
             new += [one for one, status in everything.items() if status.parent == pid and one not in found]
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """The processes with this MARK in the environment that they began with."""
+    found, wanted = [], f"{MARK}={mark}".encode()
+    for folder in PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
     return found
 
 

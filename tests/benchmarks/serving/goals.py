@@ -63,6 +63,7 @@ GOALS = (
     Goal("2 workers on 2 cores, times 1 worker", "2 workers, times 1", 1.7, unit=" ×"),
     Goal("soak: growth after the first minute", "soak: growth, MB", 5, at_most=True, unit=" MB"),
     Goal("soak: answers of status 500", "soak: answered 500", 0, at_most=True),
+    Goal("soak: other answers than expected", "soak: other answers than expected", 0, at_most=True),
 )
 
 

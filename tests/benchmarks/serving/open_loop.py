@@ -2,28 +2,37 @@
 
     python -m tests.benchmarks.serving.open_loop --port PORT --request FILE --rate N --seconds S
 
-The raw request in FILE is sent over as many connections as there are unanswered requests, up to a limit; beyond
-it a request is counted as unsent. One line of JSON is printed.
+It stands for a number of clients, each with a connection that is open before the first request is due. Every request
+has its moment, and is sent then over a connection that waits for nothing. Where all of them wait for answers it is the
+server that holds the request back, and it is never sent. One line of JSON is printed.
 """
 
 import argparse
 import asyncio
 import json
+import math
 import re
 import resource
 import statistics
-from collections import deque
-from collections.abc import Sequence
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tests.benchmarks.serving.errors import BenchmarkError
+
+now = time.perf_counter  # uvloop's own clock counts milliseconds
 TICK = 0.001  # seconds between two bursts
+BEHIND = 0.05  # seconds after its moment that a request is still sent; to send it later would be another load
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
-LATE = 5.0  # seconds that answers may take after the last request
+OPENING = 30.0  # seconds in which all connections must be open
+LATE = 12.0  # seconds that answers may take after the last request: by its deadline, ten, the service has said 504
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; tells its load when it is answered or lost."""
+    """One request at a time; tells its load when it is open, answered or lost."""
 
     def __init__(self, load: "OpenLoop") -> None:
         self._load = load
@@ -31,14 +40,17 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.sent_at = 0.0
         self.busy = False
+        self.counted = False
+        """whether what it waits for was due when requests were counted"""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # By protocol a transport that can write; uvloop's is no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._load.opened(self)
 
-    def send(self, request: bytes, now: float) -> None:
+    def send(self, request: bytes, *, counted: bool) -> None:
         assert self._transport is not None
-        self.sent_at, self.busy = now, True
+        self.sent_at, self.busy, self.counted = now(), True, counted
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -51,82 +63,127 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._load.lost(self)
 
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.abort()
+
 
 class OpenLoop:
-    """One load: how it is paced, and what it counts once `warm` seconds are over."""
+    """One load. What is due in its last `seconds` is counted: sent, held back by the server, or missed by itself."""
 
     def __init__(self, port: int, request: bytes, rate: float, *, limit: int) -> None:
         self._port = port
         self._request = request
         self._rate = rate
         self._limit = limit
+        self._open: set[Connection] = set()
         self._free: deque[Connection] = deque()
-        self._open = 0
-        self._waiting = 0
-        self._counting = False
-        self._sent = self._unsent = self._lost = 0
+        self._reopening: set[asyncio.Task[None]] = set()
+        self._over = False
+        self._counts_from = self._counts_until = 0.0
+        self._sent = self._held_back = self._missed = self._lost = 0
+        self._waiting = self._most_waiting = 0
+        self._answers: Counter[int] = Counter()
         self._times: dict[int, list[float]] = {}
 
     async def run(self, seconds: float, warm: float) -> dict[str, Any]:
-        """Sends for warm + seconds; counts what was sent and answered in the last of them."""
+        """Sends for warm + seconds. Raises BenchmarkError when the connections cannot be opened."""
+        try:
+            await self._open_all()
+            await self._pace(seconds, warm)
+            unanswered = await self._last_answers()
+        finally:
+            self._over = True
+            for connection in self._open:
+                connection.close()
+        return self._result(seconds) | {"unanswered": unanswered}
+
+    async def _open_all(self) -> None:
+        try:
+            async with asyncio.timeout(OPENING):
+                for _ in range(self._limit):
+                    await self._connect()
+        except OSError as error:
+            why = str(error) or f"no other within {OPENING:.0f} s"
+            raise BenchmarkError(f"{len(self._open)} of {self._limit} connections are open: {why}") from error
+
+    async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        began, done = loop.time(), 0
-        while (elapsed := loop.time() - began) < warm + seconds:
-            if not self._counting and elapsed >= warm:
-                self._counting, counted_from = True, elapsed
-            due = int(elapsed * self._rate)
-            await self._send(due - done)
+        await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+
+    async def _pace(self, seconds: float, warm: float) -> None:
+        """Every request at its moment, those of the same tick at once."""
+        began = now()
+        self._counts_from, self._counts_until = began + warm, began + warm + seconds
+        done, counted_from, every = 0, round(self._rate * warm), round(self._rate * (warm + seconds))
+        while done < every:
+            due = min(every, 1 + int(self._rate * (now() - began)))
+            for number in range(done, due):
+                self._send(began + number / self._rate, counted=number >= counted_from)
             done = due
             await asyncio.sleep(TICK)
-        self._counting = False
-        counted = elapsed - counted_from
-        answers = {status: list(times) for status, times in self._times.items()}
-        until = loop.time() + LATE
-        while self._waiting and loop.time() < until:  # noqa: ASYNC110 — a load that is ending hurries nobody
-            await asyncio.sleep(0.01)
-        return self._result(counted, answers)
 
-    async def _send(self, count: int) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(count):
-            if not self._free and self._open < self._limit:
-                self._open += 1
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self), "127.0.0.1", self._port
-                )
-                self._free.append(connection)
-            if not self._free:
-                self._unsent += self._counting
-                continue
+    def _send(self, due_at: float, *, counted: bool) -> None:
+        if now() - due_at > BEHIND:
+            self._missed += counted
+        elif not self._free:
+            self._held_back += counted
+        else:
+            self._sent += counted
             self._waiting += 1
-            self._sent += self._counting
-            self._free.pop().send(self._request, loop.time())
+            self._most_waiting = max(self._most_waiting, self._waiting)
+            self._free.pop().send(self._request, counted=counted)
+
+    async def _last_answers(self) -> int:
+        """How many requests are not answered even after LATE, the last of them having had all of it."""
+        until = now() + LATE
+        while self._waiting and now() < until:  # noqa: ASYNC110 — a load that is ending hurries nobody
+            await asyncio.sleep(0.01)
+        return self._waiting
+
+    def opened(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._free.append(connection)
 
     def answered(self, connection: Connection, status: int) -> None:
+        came_at = now()
         self._waiting -= 1
         self._free.append(connection)
-        if self._counting:
-            took = asyncio.get_running_loop().time() - connection.sent_at
-            self._times.setdefault(status, []).append(took)
+        self._answers[status] += self._counts_from <= came_at < self._counts_until
+        if connection.counted:
+            self._times.setdefault(status, []).append(came_at - connection.sent_at)
 
     def lost(self, connection: Connection) -> None:
-        """The server closed it."""
-        self._open -= 1
+        """The server closed it, as it may one that rests; its client opens another."""
+        self._open.discard(connection)
+        if self._over:
+            return
         if connection.busy:
             self._waiting -= 1
             self._lost += 1
-        elif connection in self._free:
+        else:
             self._free.remove(connection)
+        task = asyncio.ensure_future(self._reopen())
+        self._reopening.add(task)
+        task.add_done_callback(self._reopening.discard)
 
-    def _result(self, seconds: float, answers: dict[int, list[float]]) -> dict[str, Any]:
+    async def _reopen(self) -> None:
+        try:
+            await self._connect()
+        except OSError:
+            self._lost += 1
+
+    def _result(self, seconds: float) -> dict[str, Any]:
+        """Rates are of what was due, or came, while it counted; times are of what was due then, whenever answered."""
         return {
             "sent_per_second": self._sent / seconds,
-            "unsent_per_second": self._unsent / seconds,
-            "answered_per_second": {status: len(times) / seconds for status, times in answers.items()},
-            "p50_ms": {status: 1000 * statistics.median(times) for status, times in answers.items()},
-            "p99_ms": {status: 1000 * percentile(times, 0.99) for status, times in answers.items()},
+            "held_back_per_second": self._held_back / seconds,
+            "missed_per_second": self._missed / seconds,
+            "answered_per_second": {status: count / seconds for status, count in self._answers.items()},
+            "p50_ms": {status: 1000 * statistics.median(times) for status, times in self._times.items()},
+            "p99_ms": {status: 1000 * percentile(times, 0.99) for status, times in self._times.items()},
             "lost": self._lost,
-            "connections": self._open,
+            "most_waiting": self._most_waiting,
         }
 
 
@@ -142,9 +199,14 @@ def answered(buffer: bytes) -> int:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of the values that this share of them does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    """The smallest of the values that this share of them does not exceed (NumPy's inverted_cdf)."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def allow_many_files() -> None:
+    """As many at once as this process may allow itself and what it starts: each connection is one."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -158,18 +220,20 @@ def main() -> None:
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before that, not counted")
     parser.add_argument("--limit", type=int, default=4096, help="connections")
     options = parser.parse_args()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_many_files()
     load = OpenLoop(options.port, options.request.read_bytes(), options.rate, limit=options.limit)
-    print(json.dumps(_run(load, options.seconds, options.warm)))
+    try:
+        print(json.dumps(_run(load.run(options.seconds, options.warm))))
+    except BenchmarkError as error:
+        sys.exit(str(error))
 
 
-def _run(load: OpenLoop, seconds: float, warm: float) -> dict[str, Any]:
+def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     try:
         import uvloop  # noqa: PLC0415 — where the project installs it
     except ImportError:
-        return asyncio.run(load.run(seconds, warm))
-    return uvloop.run(load.run(seconds, warm))
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 if __name__ == "__main__":

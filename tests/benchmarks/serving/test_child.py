@@ -47,6 +47,52 @@ def test_everything_a_server_started_counts_and_ends_with_it(tmp_path: Path) -> 
     assert not there.keys() & every_process().keys()
 
 
+# What a server leaves behind: a daemon whose parent has ended.
+ORPHAN = """
+import subprocess, sys
+one = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(one.pid, flush=True)
+"""
+OF_A_HELPER = f"""
+import subprocess, sys, time
+subprocess.run([sys.executable, "-c", {ORPHAN!r}])
+print("ended", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_daemon_of_a_helper_that_has_ended_counts_and_ends_with_the_server(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OF_A_HELPER]
+    cores = [min(os.sched_getaffinity(0))]
+    with started("a family", command, port=0, cores=cores, logs=tmp_path, limit=60) as child:
+        while "ended" not in (said := child.log.read_text()):
+            time.sleep(0.01)
+        daemon = int(said.split()[0])
+        assert daemon in child.processes()
+        assert len(child.processes()) == 2
+    assert daemon not in every_process()
+
+
+def test_a_daemon_of_a_server_that_has_ended_ends_too(tmp_path: Path) -> None:
+    cores = [min(os.sched_getaffinity(0))]
+    command = [sys.executable, "-c", ORPHAN]
+    with started("an orphan", command, port=0, cores=cores, logs=tmp_path, limit=60) as child:
+        assert child.process.wait() == 0
+        daemon = int(child.log.read_text())
+        assert daemon in every_process()
+    assert daemon not in every_process()
+
+
+def test_a_server_that_has_ended_takes_no_time_and_no_memory_that_could_be_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('out of memory')"]
+    cores = [min(os.sched_getaffinity(0))]
+    with started("it", command, port=0, cores=cores, logs=tmp_path, limit=60) as child:
+        child.process.wait()
+        for measure in (child.memory_mb, child.processor_seconds):
+            with pytest.raises(BenchmarkError, match="it ended: out of memory"):
+                measure()
+
+
 def test_a_load_that_is_niced_yields_to_the_server_which_no_key_interrupts(tmp_path: Path) -> None:
     """The first needs one session, the second two groups."""
     command = [sys.executable, "-c", "import time; time.sleep(60)"]

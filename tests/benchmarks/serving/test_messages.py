@@ -58,9 +58,11 @@ def test_an_answer_is_whole_only_with_its_last_byte(cut: int) -> None:
 
 
 def test_a_percentile_is_one_of_the_values() -> None:
-    assert percentile(range(100), 0.99) == 99
+    assert percentile(range(1, 101), 0.99) == 99
+    assert percentile(range(1, 102), 0.99) == 100
     assert percentile([5.0], 0.99) == 5
     assert percentile([3, 1, 2], 0.5) == 2
+    assert percentile([2, 1], 0.5) == 1
 
 
 async def test_the_soak_expects_what_the_service_answers(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What is sent with wrk, and what is read of what it prints."""
 
+import asyncio
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +12,7 @@ from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
 from tests.benchmarks.serving.wrk import RESULT, parsed, written
 
+CONNECTIONS = 4
 PRINTED = """Running 2s test @ http://127.0.0.1:1/
   1 threads and 32 connections
   8000 requests in 2.00s, 1.00MB read
@@ -67,10 +70,57 @@ def test_a_request_is_written_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
-    """Where nothing listens it says so, and that is not taken for a result."""
-    script = written(tmp_path, Request("/", b"x", "text/plain"))
-    command = ["wrk", "-t1", "-c1", "-d1", "-s", str(script), "http://127.0.0.1:9/"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+def test_wrk_that_reaches_nobody_says_so_and_that_is_no_result(tmp_path: Path) -> None:
+    done = run_wrk(tmp_path, "http://127.0.0.1:9/")
     with pytest.raises(BenchmarkError, match="no result"):
-        parsed(done.stdout + done.stderr, 1.0)
+        parsed(done, 1.0)
+
+
+class EveryThirdIsRefused(asyncio.Protocol):
+    """Answers 200, 200, 503 and so on, over all of its connections."""
+
+    def __init__(self, asked: list[bytes]) -> None:
+        self._asked = asked
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._asked.append(data)
+        status = b"200 OK" if len(self._asked) % 3 else b"503 Service Unavailable"
+        self._transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+async def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
+    asked: list[bytes] = []
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: EveryThirdIsRefused(asked), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        output = await asyncio.to_thread(run_wrk, tmp_path, f"http://127.0.0.1:{port}/x")
+    assert all(one.startswith(b"POST /x HTTP/1.1\r\n") and one.endswith(b"\r\n\r\nbody") for one in asked)
+    assert b"\r\nContent-Type: text/plain\r\n" in asked[0]
+    found = parsed(output, processor_seconds=1.0)
+    served = 1e6 / found.processor_us
+    # wrk asks once more when it stops.
+    assert len(asked) - CONNECTIONS <= served + found.refused <= len(asked)
+    assert found.refused == pytest.approx(len(asked) / 3, abs=CONNECTIONS)
+    assert served / found.per_second == pytest.approx(1, rel=0.5)  # seconds
+    assert found.p50_ms == pytest.approx(told(output, "50%"), rel=0.02)
+    assert found.p99_ms == pytest.approx(told(output, "99%"), rel=0.02)
+
+
+def run_wrk(folder: Path, url: str) -> str:
+    """All that it prints in a second."""
+    script = written(folder, Request("/", b"body", "text/plain"))
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1", "--latency", "-s", str(script), url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    return done.stdout + done.stderr
+
+
+def told(output: str, share: str) -> float:
+    """Milliseconds, of wrk's own rounded table."""
+    found = re.search(rf"^ +{share} +([\d.]+)(us|ms|s)$", output, re.MULTILINE)
+    assert found is not None
+    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]

@@ -1,0 +1,133 @@
+"""What an open loop sends, and what it says of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.serving import open_loop
+from tests.benchmarks.serving.child import free_port
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.open_loop import OpenLoop
+
+REQUEST = Request("/", b"x", "text/plain").raw()
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+RATE = 200.0  # requests a second
+WARM, SECONDS = 0.1, 0.2
+ASKED = RATE * SECONDS
+
+
+class Server(asyncio.Protocol):
+    """Keeps what happens to all of its connections in `log`; `respond` is called for every request, from 1 on."""
+
+    def __init__(self, log: list[str], respond: "Respond") -> None:
+        self._log = log
+        self._respond = respond
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._log.append("opened")
+
+    def data_received(self, _: bytes) -> None:
+        self._log.append("asked")
+        self._respond(self._transport, self._log.count("asked"))
+
+
+Respond = Callable[[asyncio.Transport, int], None]
+
+
+@asynccontextmanager
+async def serving(respond: Respond) -> AsyncIterator[tuple[int, list[str]]]:
+    """A port, and the log of its server."""
+    log: list[str] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Server(log, respond), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], log
+
+
+async def found(respond: Respond, *, limit: int = 64) -> tuple[dict[str, Any], list[str]]:
+    async with serving(respond) as (port, log):
+        return await OpenLoop(port, REQUEST, RATE, limit=limit).run(SECONDS, WARM), log
+
+
+def at_once(transport: asyncio.Transport, _: int) -> None:
+    transport.write(ANSWER)
+
+
+def asked(result: dict[str, Any]) -> float:
+    rates: list[float] = [result[f"{what}_per_second"] for what in ("sent", "held_back", "missed")]
+    return SECONDS * sum(rates)
+
+
+async def test_every_request_of_the_counted_time_is_sent_where_all_are_answered() -> None:
+    result, log = await found(at_once)
+    assert asked(result) == pytest.approx(ASKED)
+    assert result["held_back_per_second"] == result["unanswered"] == result["lost"] == 0
+    assert log.count("asked") <= RATE * (WARM + SECONDS)
+
+
+async def test_all_connections_are_open_before_the_first_request_is_due() -> None:
+    _, log = await found(at_once)
+    assert log.index("asked") == log.count("opened") == 64
+
+
+async def test_requests_that_are_never_answered_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "LATE", 0.5)
+
+    def every_second(transport: asyncio.Transport, number: int) -> None:
+        if number % 2:
+            transport.write(ANSWER)
+
+    result, log = await found(every_second)
+    assert result["unanswered"] == log.count("asked") // 2 > 0
+
+
+async def test_what_was_sent_last_has_its_time_to_be_answered() -> None:
+    """The first answer comes when the load is over."""
+    delay = WARM + SECONDS + 0.1
+
+    def later(transport: asyncio.Transport, _: int) -> None:
+        asyncio.get_running_loop().call_later(delay, transport.write, ANSWER)
+
+    result, _ = await found(later)
+    assert result["unanswered"] == 0
+    assert result["p50_ms"][200] >= 1000 * delay
+    assert result["answered_per_second"] == {200: 0}
+
+
+async def test_what_finds_every_connection_waiting_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "LATE", 0.0)
+    result, log = await found(lambda transport, number: None, limit=3)
+    assert log.count("asked") == result["unanswered"] == result["most_waiting"] == 3
+    assert asked(result) == pytest.approx(ASKED)
+    assert result["held_back_per_second"] > 0
+
+
+async def test_what_the_load_itself_is_too_late_for_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "BEHIND", -1.0)
+    result, log = await found(at_once)
+    assert result["missed_per_second"] == pytest.approx(RATE)
+    assert log.count("asked") == 0
+
+
+async def test_a_connection_that_the_server_closes_is_lost_and_opened_again() -> None:
+    def closing(transport: asyncio.Transport, number: int) -> None:
+        if number == 1:
+            transport.abort()
+        else:
+            transport.write(ANSWER)
+
+    result, log = await found(closing, limit=1)
+    assert result["lost"] == 1
+    assert log.count("opened") == 2
+    assert result["answered_per_second"][200] > 0
+
+
+async def test_a_server_that_opens_no_connection_is_no_load() -> None:
+    with pytest.raises(BenchmarkError, match="0 of 4 connections are open"):
+        await OpenLoop(free_port(), REQUEST, RATE, limit=4).run(SECONDS, WARM)

@@ -1,0 +1,63 @@
+"""Which loads count as an overload."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from service.settings import Settings
+from tests.benchmarks.serving import overload
+from tests.benchmarks.serving.bench import SHORT, Bench, Cores, Section
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.open_loop import LATE
+
+CAPACITY = overload.Capacity("cifar10", Request("/x", b"x", "image/png"), {8: 90.0, 16: 100.0}, unloaded=6.0)
+FOUND = {
+    "sent_per_second": 300.0,
+    "held_back_per_second": 90.0,
+    "missed_per_second": 10.0,
+    "answered_per_second": {"200": 95.0, "503": 205.0},
+    "p99_ms": {"200": 25.0, "503": 1.0},
+    "lost": 0,
+    "most_waiting": 80,
+    "unanswered": 0,
+}
+
+
+def overloaded(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[overload.Overload, Section]:
+    monkeypatch.setattr(overload, "reported", lambda *_, **__: FOUND | changes)
+    section, child = Section(), SimpleNamespace(port=1)
+    bench = Bench(SHORT, Cores.allowed())
+    return overload._overloaded(bench, section, child, CAPACITY), section  # type: ignore[arg-type]
+
+
+def test_an_overload_says_what_it_sent_and_what_it_could_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, section = overloaded(monkeypatch)
+    assert found == overload.Overload(goodput=95, p99=25, sent=0.75)
+    assert "400/s asked for, 300/s sent" in section.lines[0]
+    assert "90/s found none of 4,096 connections free, 10/s missed" in section.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"unanswered": 3}, "3 requests never answered"),
+        ({"lost": 2}, "2 connections lost"),
+        ({"answered_per_second": {"200": 95.0, "500": 1.0}}, "500: 1/s"),
+        ({"answered_per_second": {"503": 300.0}, "p99_ms": {"503": 1.0}}, "answered 503: 300/s"),
+        (
+            {"held_back_per_second": 0.0, "missed_per_second": 100.0},
+            "100 of 400 requests a second left too late",
+        ),
+    ],
+)
+def test_what_is_no_overload_or_not_answered_is_no_measurement(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BenchmarkError, match=said):
+        overloaded(monkeypatch, **changes)
+
+
+def test_answers_may_take_longer_than_the_service_lets_them() -> None:
+    assert Settings().deadline < LATE
