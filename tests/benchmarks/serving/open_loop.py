@@ -3,7 +3,8 @@
     python -m tests.benchmarks.serving.open_loop --port PORT --request FILE --rate N --seconds S
 
 It stands for a number of clients, each with a connection that is open before the first request is due. Every request
-has its moment, and is sent then over a connection that waits for nothing. Where all of them wait for answers it is the
+has its moment, and is sent then over the connection that has waited for nothing the longest: who was just refused is
+not the next to ask, unless `--again` says so. Where all of them wait for answers it is the
 server that holds the request back, and it is never sent. One line of JSON is printed.
 """
 
@@ -71,11 +72,13 @@ class Connection(asyncio.Protocol):
 class OpenLoop:
     """One load. What is due in its last `seconds` is counted: sent, held back by the server, or missed by itself."""
 
-    def __init__(self, port: int, request: bytes, rate: float, *, limit: int) -> None:
+    def __init__(self, port: int, request: bytes, rate: float, *, limit: int, again: bool = False) -> None:
+        """`again`: over the connection that was answered last, so that few ask again and again."""
         self._port = port
         self._request = request
         self._rate = rate
         self._limit = limit
+        self._again = again
         self._open: set[Connection] = set()
         self._free: deque[Connection] = deque()
         self._reopening: set[asyncio.Task[None]] = set()
@@ -132,7 +135,8 @@ class OpenLoop:
             self._sent += counted
             self._waiting += 1
             self._most_waiting = max(self._most_waiting, self._waiting)
-            self._free.pop().send(self._request, counted=counted)
+            connection = self._free.pop() if self._again else self._free.popleft()
+            connection.send(self._request, counted=counted)
 
     async def _last_answers(self) -> int:
         """How many requests are not answered even after LATE, the last of them having had all of it."""
@@ -219,9 +223,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before that, not counted")
     parser.add_argument("--limit", type=int, default=4096, help="connections")
+    parser.add_argument("--again", action="store_true", help="who was answered last is the next to ask")
     options = parser.parse_args()
     allow_many_files()
-    load = OpenLoop(options.port, options.request.read_bytes(), options.rate, limit=options.limit)
+    load = OpenLoop(
+        options.port, options.request.read_bytes(), options.rate, limit=options.limit, again=options.again
+    )
     try:
         print(json.dumps(_run(load.run(options.seconds, options.warm))))
     except BenchmarkError as error:

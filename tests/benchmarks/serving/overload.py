@@ -2,8 +2,9 @@
 
 The best is what wrk, which waits, gets with fewer or more connections. The overload is open-loop (open_loop.py): it
 does not wait, or only when each of its thousands of connections does; what share of it was sent is told beside the
-goodput. cifar10 is the model for which the engine is the bottleneck; the digits, where HTTP is, show what refusing
-itself costs.
+goodput. Its clients ask in turn; what becomes of it where those who were just refused ask again at once, over the same
+connections, is told as well. cifar10 is the model for which the engine is the bottleneck; the digits, where HTTP is,
+show what refusing itself costs.
 """
 
 import tempfile
@@ -74,21 +75,27 @@ def measure(bench: Bench) -> Section:
     for model in bench.plan.overloaded:
         request = photo() if model == COLOUR else digit()
         allow_many_files()  # to the service as well
-        rounds: list[tuple[Capacity, Overload]] = []
+        rounds: list[tuple[Capacity, Overload, Overload]] = []
         with service(bench) as child:
             ask(child.port, request)  # the first answer waits for its engine to be opened
             for at in range(bench.plan.overload_rounds):
                 bench.say(f"overload: {model}, round {at + 1} of {bench.plan.overload_rounds}")
                 capacity = _capacity(bench, child, model, request)
-                rounds.append((capacity, _overloaded(bench, section, child, capacity)))
-        best = max(CLIENTS[model], key=lambda count: median(capacity.rates[count] for capacity, _ in rounds))
+                in_turn = _overloaded(bench, section, child, capacity)
+                rounds.append((capacity, in_turn, _overloaded(bench, section, child, capacity, again=True)))
+        best = max(CLIENTS[model], key=lambda count: median(capacity.rates[count] for capacity, *_ in rounds))
         section.lines.append(f"{model}: at its best with {best} connections")
         label = "overload" if model == COLOUR else f"overload, {model}"
-        section.rounds[f"{label}: goodput"] = [found.goodput / one.rates[best] for one, found in rounds]
-        section.rounds[f"{label}: p99 of the bound"] = [found.p99 / one.bound for one, found in rounds]
-        section.rounds[f"{label}: share of the requests that was sent"] = [found.sent for _, found in rounds]
+        _tell(section, label, best, [(peak, in_turn) for peak, in_turn, _ in rounds])
+        _tell(section, f"{label}, the refused ask again", best, [(peak, again) for peak, _, again in rounds])
     section.figures = {name: section.median(name) for name in section.rounds}
     return section
+
+
+def _tell(section: Section, label: str, best: int, rounds: list[tuple[Capacity, Overload]]) -> None:
+    section.rounds[f"{label}: goodput"] = [found.goodput / peak.rates[best] for peak, found in rounds]
+    section.rounds[f"{label}: p99 of the bound"] = [found.p99 / peak.bound for peak, found in rounds]
+    section.rounds[f"{label}: share of the requests that was sent"] = [found.sent for _, found in rounds]
 
 
 def _capacity(bench: Bench, child: Child, model: str, request: Request) -> Capacity:
@@ -109,9 +116,11 @@ def _load(bench: Bench, child: Child, request: Request, connections: int) -> Loa
     )
 
 
-def _overloaded(bench: Bench, section: Section, child: Child, capacity: Capacity) -> Overload:
+def _overloaded(
+    bench: Bench, section: Section, child: Child, capacity: Capacity, *, again: bool = False
+) -> Overload:
     """Raises BenchmarkError when the load was not the one asked for, or something else than answers came of it."""
-    found = offered(bench, child.port, capacity.request, TIMES * max(capacity.rates.values()))
+    found = offered(bench, child.port, capacity.request, TIMES * max(capacity.rates.values()), again=again)
     sent, held_back, missed = (found[f"{what}_per_second"] for what in ("sent", "held_back", "missed"))
     asked = sent + held_back + missed
     if sent + held_back < ENOUGH * asked:
@@ -123,9 +132,9 @@ def _overloaded(bench: Bench, section: Section, child: Child, capacity: Capacity
     p99 = found["p99_ms"]["200"]
     rates = ", ".join(f"{rate:,.0f}/s with {count} connections" for count, rate in capacity.rates.items())
     section.lines.append(
-        f"{capacity.model}: {rates}; overload: {asked:,.0f}/s asked for, {sent:,.0f}/s sent (at most "
-        f"{found['most_waiting']:,} at once), {held_back:,.0f}/s found none of {CONNECTIONS_AT_MOST:,} connections "
-        f"free, {missed:,.0f}/s missed; answered {answers}; "
+        f"{capacity.model}: {rates}; overload{', the refused ask again' if again else ''}: {asked:,.0f}/s asked for, "
+        f"{sent:,.0f}/s sent (at most {found['most_waiting']:,} at once), {held_back:,.0f}/s found none of "
+        f"{CONNECTIONS_AT_MOST:,} connections free, {missed:,.0f}/s missed; answered {answers}; "
         f"p99 of the accepted {p99:.1f} ms, bound {capacity.bound:.1f} ms"
     )
     return Overload(found["answered_per_second"]["200"], p99, sent / asked)
@@ -143,7 +152,7 @@ def _answers(model: str, found: dict[str, Any]) -> str:
     return answers
 
 
-def offered(bench: Bench, port: int, request: Request, rate: float) -> dict[str, Any]:
+def offered(bench: Bench, port: int, request: Request, rate: float, *, again: bool = False) -> dict[str, Any]:
     """What open_loop.py says of this rate, in requests a second."""
     seconds = bench.plan.overload_seconds
     with tempfile.TemporaryDirectory() as folder:
@@ -162,6 +171,7 @@ def offered(bench: Bench, port: int, request: Request, rate: float) -> dict[str,
             max(WARM, seconds / 3),
             "--limit",
             CONNECTIONS_AT_MOST,
+            *(["--again"] if again else []),
         )
         found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=2 * seconds + 60)
     return found

@@ -31,9 +31,11 @@ class Server(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._log.append("opened")
+        self._number = self._log.count("opened")
 
     def data_received(self, _: bytes) -> None:
         self._log.append("asked")
+        self._log.append(f"by {self._number}")
         self._respond(self._transport, self._log.count("asked"))
 
 
@@ -50,9 +52,11 @@ async def serving(respond: Respond) -> AsyncIterator[tuple[int, list[str]]]:
         yield server.sockets[0].getsockname()[1], log
 
 
-async def found(respond: Respond, *, limit: int = 64) -> tuple[dict[str, Any], list[str]]:
+async def found(
+    respond: Respond, *, limit: int = 64, again: bool = False
+) -> tuple[dict[str, Any], list[str]]:
     async with serving(respond) as (port, log):
-        return await OpenLoop(port, REQUEST, RATE, limit=limit).run(SECONDS, WARM), log
+        return await OpenLoop(port, REQUEST, RATE, limit=limit, again=again).run(SECONDS, WARM), log
 
 
 def at_once(transport: asyncio.Transport, _: int) -> None:
@@ -74,6 +78,15 @@ async def test_every_request_of_the_counted_time_is_sent_where_all_are_answered(
 async def test_all_connections_are_open_before_the_first_request_is_due() -> None:
     _, log = await found(at_once)
     assert log.index("asked") == log.count("opened") == 64
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_clients_ask_in_turn_unless_those_answered_last_are_to_ask_again(again: bool) -> None:
+    _, log = await found(at_once, limit=50, again=again)
+    askers = [one for one in log if one.startswith("by ")]
+    assert len(askers) >= 50
+    # A burst is over several connections, and it is answered before the next.
+    assert (len({*askers[:50]}) < 50) == again
 
 
 async def test_requests_that_are_never_answered_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
