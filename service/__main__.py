@@ -32,7 +32,7 @@ def main() -> None:
         "port": settings.port,
         "workers": settings.workers,
         "http": http_protocol(),
-        "ws": "none",
+        "ws": "none",  # nothing here speaks it
         "proxy_headers": False,  # no answer depends on a client's address or on how it got here
         "access_log": False,  # the service writes its own when it is asked to
         "log_config": _logging(settings.log_level.upper()),

@@ -19,9 +19,8 @@ def choose_format(request: Request, offers: Mapping[str, str]) -> str:
         return asked
     accept = request.headers.get("accept", "*/*")
     ranges = [_media_range(one) for one in accept.split(",")]
-    best = max(
-        offers, key=lambda name: _wanted(ranges, offers[name])
-    )  # the first of those that are wanted as much
+    # Of those that are wanted as much, the first.
+    best = max(offers, key=lambda name: _wanted(ranges, offers[name]))
     if _wanted(ranges, offers[best])[0] > 0:
         return best
     raise NotAcceptable(f"Accept: {accept} cannot be met; there are {', '.join(offers.values())}")

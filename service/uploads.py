@@ -90,9 +90,8 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     too long."""
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            length = int(
-                value.lstrip(b"0")[:MOST_DIGITS] or b"0"
-            )  # Python refuses to read thousands of digits
+            # Python refuses to read thousands of digits.
+            length = int(value.lstrip(b"0")[:MOST_DIGITS] or b"0")
             if length > max_bytes:
                 raise _too_many_bytes(f"the body has {length:,} bytes", max_bytes)
     chunks: list[bytes] = []

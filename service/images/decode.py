@@ -105,11 +105,9 @@ def _open(container: containers.Container, detail: int) -> Decoded:
 
 
 def _reason(error: Exception) -> str:
-    text = (
-        "it is cut off"
-        if isinstance(error.__cause__ or error, struct.error)
-        else str(error).strip() or type(error).__name__
-    )
+    if isinstance(error.__cause__ or error, struct.error):
+        return "it is cut off"
+    text = str(error).strip() or type(error).__name__
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
 
 

@@ -49,6 +49,11 @@ def test_a_usual_request_that_is_there_as_a_whole(data: bytes) -> None:
         request(b"Content-Length: 5", b"Connection: close"),
         request(b"Content-Length: 5", b"Connection: keep-alive, upgrade"),
         request(b"Content-Length: 5", b"X: y\nTransfer-Encoding: chunked"),
+        request(b"Content-Length: 5", b"Proxy-Connection: close"),
+        request(b"Content-Length: 5", b"X: y\rTransfer-Encoding: chunked"),
+        request(b"Content-Length: 5", b"X: y\r\n folded"),
+        request(b"Content-Length: 5", b"X: \0"),
+        request(b"Content-Length: 5", b"X Y: z"),
     ],
 )
 def test_whatever_is_unusual_is_for_a_real_parser(data: bytes) -> None:
