@@ -25,7 +25,7 @@ serve: | $(UV)
 	@PORT=$(PORT) exec .venv/bin/python -m service
 
 .venv/everything: pyproject.toml uv.lock | $(UV)
-	@$(SYNC) --all-extras --all-groups
+	@$(SYNC) --all-extras --all-groups --compile-bytecode # the tests start many processes
 	@touch $@
 
 test: .venv/everything
