@@ -37,6 +37,7 @@ def main() -> None:
         "access_log": False,  # the service writes its own when it is asked to
         "log_config": _logging(settings.log_level.upper()),
         "server_header": False,
+        "timeout_keep_alive": settings.keep_alive,
         "timeout_graceful_shutdown": max(1, round(settings.drain)),
     }
     if settings.workers > 1 and sys.platform == "linux":

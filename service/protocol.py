@@ -22,7 +22,6 @@ AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not
 OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
 LAST_WORD = 0.05  # seconds for which a server that stops still hears who is connected
-READ = 0.001  # more, in which a loop that had no time before reads what is there
 
 
 def _nothing() -> None:
@@ -33,6 +32,8 @@ try:
     from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
     from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+    from service.patience import READ, PatientProtocol
 except ImportError:  # an interpreter without httptools
 
     def http_protocol() -> type[Any] | Literal["auto"]:
@@ -40,14 +41,12 @@ except ImportError:  # an interpreter without httptools
 
 else:
 
-    class GatedProtocol(HttpToolsProtocol):
+    class GatedProtocol(PatientProtocol):
         """One connection."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             self._gate: Gate | None = getattr(getattr(self.app, "state", None), "gate", None)
-            self._within = False
-            """a message that is not there as a whole yet"""
             self._held: bytes | None = None
             """a whole request that waits on the porch"""
             self._heard_again = -inf
@@ -90,6 +89,7 @@ else:
                     self.logger.warning("Invalid HTTP request received.")
                     self.send_400_response("Invalid HTTP request received.")
                     return
+            self.wait_for_client()
 
         def _head_without_upgrade(self) -> bytes:
             method, version = self.parser.get_method(), self.parser.get_http_version().encode()
@@ -104,7 +104,7 @@ else:
             return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
 
         def _may_hold(self, data: bytes, gate: "Gate") -> bool:
-            idle = not self._within and (self.cycle is None or self.cycle.response_complete)
+            idle = not self.within and (self.cycle is None or self.cycle.response_complete)
             return (
                 idle
                 and not self._stopping
@@ -131,10 +131,6 @@ else:
             self._rest(gate, period)
             return True
 
-        def on_message_begin(self) -> None:
-            self._within = True
-            super().on_message_begin()
-
         def on_body(self, body: bytes) -> None:
             """As uvicorn has it, but a body that comes in one piece is not copied twice: 64 small images as tensors are
             50 kB."""
@@ -150,7 +146,6 @@ else:
             cycle.message_event.set()
 
         def on_message_complete(self) -> None:
-            self._within = False
             if not self._is_upgrade():
                 super().on_message_complete()
 

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds from a complete body to its answer; later is 504, nobody waits for it",
     )
+    keep_alive: int = Field(
+        75,
+        ge=1,
+        description="seconds after which a connection is closed on which nothing comes; longer than what stands before "
+        "it has them (often 60), or requests are sent into connections that are just being closed",
+    )
     drain: float = Field(10.0, ge=0, description="seconds that running requests get to finish at shutdown")
 
     # What a client may send.
