@@ -1,0 +1,5 @@
+"""The tests, which report to nobody: some import ONNX Runtime before the code that says so."""
+
+import os
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

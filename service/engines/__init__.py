@@ -1,5 +1,6 @@
 """Engines: what runs a graph. One interface, one small class each, imported only when it is chosen."""
 
+import os
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -93,6 +94,9 @@ def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precis
 
             return TensorFlow(graph, threads=threads)
         case "onnxruntime":
+            # Its builds report to their maker over the network, and leave an identifier in the user's home, from the
+            # moment of their import on: what can be called after it comes too late.
+            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
             from service.engines.onnxruntime import OnnxRuntime  # noqa: PLC0415
 
             return OnnxRuntime(graph, threads=threads)

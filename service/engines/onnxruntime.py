@@ -22,7 +22,7 @@ class OnnxRuntime:
     precision: Precision = "float32"
 
     def __init__(self, graph: Path, *, threads: int = 1) -> None:
-        ort.disable_telemetry_events()
+        ort.disable_telemetry_events()  # of builds that do not heed the environment variable, on Windows
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

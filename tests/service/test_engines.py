@@ -24,6 +24,7 @@ from service.engines import (
 )
 from service.manifest import MODEL, PROBABILITIES, TEST_PROBABILITIES, Manifest
 from service.settings import ROOT, Settings
+from tests.at_home import left_at_home
 from tests.conftest import serving
 from tests.service.shipped import MODELS, latest, linked, manifest, test_set
 from tests.service.stripes import write_model
@@ -125,6 +126,19 @@ def test_the_first_runs_of_several_models_do_not_wait_for_each_other(engine: Eng
     graph = latest("mnist-8-filters") / MODEL
     command = [sys.executable, "-c", SIDE_BY_SIDE, str(graph), engine]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.DEVNULL)  # noqa: S603
+
+
+@pytest.mark.parametrize(
+    "engine", ["onnxruntime", "openvino"]
+)  # TensorFlow reports nothing, but keeps settings there
+def test_an_engine_reports_to_nobody(engine: EngineName, tmp_path: Path) -> None:
+    """What does keeps an identifier, and what it could not send, in the user's home."""
+    graph = latest("mnist-8-filters") / MODEL
+    statement = (
+        "import sys; from pathlib import Path; from service.engines import open_graph; "
+        "open_graph(Path(sys.argv[1]), sys.argv[2], threads=1)"
+    )
+    assert left_at_home(tmp_path, statement, graph, engine) == []
 
 
 def test_openvino_leaves_its_threads_to_the_scheduler() -> None:

@@ -1,6 +1,13 @@
+"""How far a graph is from its Keras model, and that nobody is told of it."""
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from service.manifest import MODEL
+from tests.at_home import left_at_home
+from tests.service.shipped import latest
 from training import parity
 from training.parity import ParityError
 
@@ -31,3 +38,11 @@ def test_shorter_floats_are_faithful_up_to_a_label_in_a_thousand_and_half_a_righ
     three_changed = one_more_for_one.copy()
     three_changed[3] = [0.4, 0.6]
     assert not parity.change_of_labels(full, three_changed, labels).faithful
+
+
+def test_a_graph_that_is_run_is_not_reported_to_anybody(tmp_path: Path) -> None:
+    statement = (
+        "import sys; from pathlib import Path; import numpy as np; from training.parity import run_graph; "
+        "run_graph(Path(sys.argv[1]), np.zeros((1, 28, 28, 1), np.uint8))"
+    )
+    assert left_at_home(tmp_path, statement, latest("mnist-8-filters") / MODEL) == []
