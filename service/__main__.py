@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
@@ -32,6 +33,7 @@ def main() -> None:
         "port": settings.port,
         "workers": settings.workers,
         "http": http_protocol(),
+        "loop": _loop(settings),
         "ws": "none",  # nothing here speaks it
         "proxy_headers": False,  # no answer depends on a client's address or on how it got here
         "access_log": False,  # the service writes its own when it is asked to
@@ -44,6 +46,12 @@ def main() -> None:
         workers.run(uvicorn.Config(**options))
     else:
         uvicorn.run(**options)
+
+
+def _loop(settings: Settings) -> str:
+    """Elsewhere workers share a socket, and one that takes all that wait would leave the others none."""
+    shared = settings.workers > 1 and sys.platform != "linux"
+    return "auto" if shared or find_spec("uvloop") is None else "service.acceptor:Loop"
 
 
 def _parser() -> argparse.ArgumentParser:

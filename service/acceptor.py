@@ -1,0 +1,72 @@
+"""uvloop's event loop, whose servers take all connections that wait and not one in a turn."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvloop
+
+AT_ONCE = 64
+"""Connections that a turn takes: some milliseconds of it."""
+
+Factory = Callable[[], asyncio.BaseProtocol]
+
+
+class Loop(uvloop.Loop):
+    """libuv takes one connection a turn of the loop. While it is busy, and turns last for tens of milliseconds, clients
+    that open a connection for each request would wait for seconds, and whoever asks whether the service is alive."""
+
+    async def create_server(self, protocol_factory: Factory, *arguments: Any, **options: Any) -> Any:
+        server = await super().create_server(protocol_factory, *arguments, **options)
+        return server if options.get("ssl") else EagerServer(self, server, protocol_factory)
+
+
+class EagerServer:
+    """A server beside which its sockets are read: what it has left there is taken as well."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Any, protocol_factory: Factory) -> None:
+        self._loop = loop
+        self._server = server
+        self._protocol_factory = protocol_factory
+        self._listeners: list[socket.socket] = [one.dup() for one in server.sockets]
+        self._coming: set[asyncio.Task[None]] = set()
+        for one in self._listeners:
+            one.setblocking(False)
+            loop.add_reader(one, self._accept, one)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Whether more may wait."""
+        for _ in range(AT_ONCE):
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # there is none any more; and when one fails the server itself knows what to do
+                return False
+            task = self._loop.create_task(self._take(connection))
+            self._coming.add(task)
+            task.add_done_callback(self._coming.discard)
+        return True
+
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            connection.setblocking(False)
+            _, protocol = await self._loop.connect_accepted_socket(self._protocol_factory, connection)
+        except OSError:  # its client has left
+            connection.close()
+            return
+        if not self._listeners:  # uvicorn has told those that were there before
+            uvicorns: Any = protocol
+            uvicorns.shutdown()
+
+    def close(self) -> None:
+        """Takes who waits first: they would be reset, with what they have asked."""
+        for one in self._listeners:
+            self._loop.remove_reader(one)
+            while self._accept(one):
+                pass
+            one.close()
+        self._listeners = []
+        self._server.close()
