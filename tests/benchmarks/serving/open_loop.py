@@ -4,8 +4,9 @@
 
 It stands for a number of clients, each with a connection that is open before the first request is due. Every request
 has its moment, and is sent then over the connection that has waited for nothing the longest: who was just refused is
-not the next to ask, unless `--again` says so. Where all of them wait for answers it is the
-server that holds the request back, and it is never sent. One line of JSON is printed.
+not the next to ask, unless `--clients again` says so. With `--clients anew` there are none before: each opens a
+connection at the moment of its only request, and closes it after the answer. Where all of them wait for answers it is
+the server that holds the request back, and it is never sent. One line of JSON is printed.
 """
 
 import argparse
@@ -20,11 +21,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from tests.benchmarks.serving.errors import BenchmarkError
 
 now = time.perf_counter  # uvloop's own clock counts milliseconds
+Clients = Literal["in turn", "again", "anew"]
 TICK = 0.001  # seconds between two bursts
 BEHIND = 0.05  # seconds after its moment that a request is still sent; to send it later would be another load
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -49,9 +51,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._load.opened(self)
 
-    def send(self, request: bytes, *, counted: bool) -> None:
-        assert self._transport is not None
+    def ask(self, *, counted: bool) -> None:
+        """Now, even if it is not open yet: who waits for a connection waits."""
         self.sent_at, self.busy, self.counted = now(), True, counted
+
+    def send(self, request: bytes) -> None:
+        assert self._transport is not None
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -72,16 +77,18 @@ class Connection(asyncio.Protocol):
 class OpenLoop:
     """One load. What is due in its last `seconds` is counted: sent, held back by the server, or missed by itself."""
 
-    def __init__(self, port: int, request: bytes, rate: float, *, limit: int, again: bool = False) -> None:
+    def __init__(
+        self, port: int, request: bytes, rate: float, *, limit: int, clients: Clients = "in turn"
+    ) -> None:
         """`again`: over the connection that was answered last, so that few ask again and again."""
         self._port = port
         self._request = request
         self._rate = rate
         self._limit = limit
-        self._again = again
+        self._clients = clients
         self._open: set[Connection] = set()
         self._free: deque[Connection] = deque()
-        self._reopening: set[asyncio.Task[None]] = set()
+        self._opening: set[asyncio.Task[None]] = set()
         self._over = False
         self._counts_from = self._counts_until = 0.0
         self._sent = self._held_back = self._missed = self._lost = 0
@@ -92,7 +99,8 @@ class OpenLoop:
     async def run(self, seconds: float, warm: float) -> dict[str, Any]:
         """Sends for warm + seconds. Raises BenchmarkError when the connections cannot be opened."""
         try:
-            await self._open_all()
+            if self._clients != "anew":
+                await self._open_all()
             await self._pace(seconds, warm)
             unanswered = await self._last_answers()
         finally:
@@ -105,14 +113,14 @@ class OpenLoop:
         try:
             async with asyncio.timeout(OPENING):
                 for _ in range(self._limit):
-                    await self._connect()
+                    await self._connect(Connection(self))
         except OSError as error:
             why = str(error) or f"no other within {OPENING:.0f} s"
             raise BenchmarkError(f"{len(self._open)} of {self._limit} connections are open: {why}") from error
 
-    async def _connect(self) -> None:
+    async def _connect(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+        await loop.create_connection(lambda: connection, "127.0.0.1", self._port)
 
     async def _pace(self, seconds: float, warm: float) -> None:
         """Every request at its moment, those of the same tick at once."""
@@ -129,14 +137,27 @@ class OpenLoop:
     def _send(self, due_at: float, *, counted: bool) -> None:
         if now() - due_at > BEHIND:
             self._missed += counted
-        elif not self._free:
+            return
+        connection = self._next()
+        if connection is None:
             self._held_back += counted
+            return
+        self._sent += counted
+        self._waiting += 1
+        self._most_waiting = max(self._most_waiting, self._waiting)
+        connection.ask(counted=counted)
+        if self._clients == "anew":
+            self._open_soon(connection)
         else:
-            self._sent += counted
-            self._waiting += 1
-            self._most_waiting = max(self._most_waiting, self._waiting)
-            connection = self._free.pop() if self._again else self._free.popleft()
-            connection.send(self._request, counted=counted)
+            connection.send(self._request)
+
+    def _next(self) -> Connection | None:
+        """Whose turn it is, if there is anybody who does not wait."""
+        if self._clients == "anew":
+            return Connection(self) if self._waiting < self._limit else None
+        if not self._free:
+            return None
+        return self._free.pop() if self._clients == "again" else self._free.popleft()
 
     async def _last_answers(self) -> int:
         """How many requests are not answered even after LATE, the last of them having had all of it."""
@@ -147,12 +168,18 @@ class OpenLoop:
 
     def opened(self, connection: Connection) -> None:
         self._open.add(connection)
-        self._free.append(connection)
+        if connection.busy:
+            connection.send(self._request)
+        else:
+            self._free.append(connection)
 
     def answered(self, connection: Connection, status: int) -> None:
         came_at = now()
         self._waiting -= 1
-        self._free.append(connection)
+        if self._clients == "anew":
+            connection.close()
+        else:
+            self._free.append(connection)
         self._answers[status] += self._counts_from <= came_at < self._counts_until
         if connection.counted:
             self._times.setdefault(status, []).append(came_at - connection.sent_at)
@@ -165,17 +192,22 @@ class OpenLoop:
         if connection.busy:
             self._waiting -= 1
             self._lost += 1
-        else:
+        elif self._clients != "anew":
             self._free.remove(connection)
-        task = asyncio.ensure_future(self._reopen())
-        self._reopening.add(task)
-        task.add_done_callback(self._reopening.discard)
+        if self._clients != "anew":
+            self._open_soon(Connection(self))
 
-    async def _reopen(self) -> None:
+    def _open_soon(self, connection: Connection) -> None:
+        task = asyncio.ensure_future(self._try_to_open(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _try_to_open(self, connection: Connection) -> None:
         try:
-            await self._connect()
+            await self._connect(connection)
         except OSError:
             self._lost += 1
+            self._waiting -= connection.busy
 
     def _result(self, seconds: float) -> dict[str, Any]:
         """Rates are of what was due, or came, while it counted; times are of what was due then, whenever answered."""
@@ -223,11 +255,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before that, not counted")
     parser.add_argument("--limit", type=int, default=4096, help="connections")
-    parser.add_argument("--again", action="store_true", help="who was answered last is the next to ask")
+    parser.add_argument(
+        "--clients", choices=get_args(Clients), default="in turn", help="who is the next to ask"
+    )
     options = parser.parse_args()
     allow_many_files()
     load = OpenLoop(
-        options.port, options.request.read_bytes(), options.rate, limit=options.limit, again=options.again
+        options.port, options.request.read_bytes(), options.rate, limit=options.limit, clients=options.clients
     )
     try:
         print(json.dumps(_run(load.run(options.seconds, options.warm))))

@@ -3,8 +3,8 @@
 The best is what wrk, which waits, gets with fewer or more connections. The overload is open-loop (open_loop.py): it
 does not wait, or only when each of its thousands of connections does; what share of it was sent is told beside the
 goodput. Its clients ask in turn; what becomes of it where those who were just refused ask again at once, over the same
-connections, is told as well. cifar10 is the model for which the engine is the bottleneck; the digits, where HTTP is,
-show what refusing itself costs.
+connections, or where each request comes over a connection of its own, is told as well. cifar10 is the model for which
+the engine is the bottleneck; the digits, where HTTP is, show what refusing itself costs.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from tests.benchmarks.serving.bench import COLOUR, CONNECTIONS, DIGITS, Bench, S
 from tests.benchmarks.serving.child import Child, reported
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request, ask
-from tests.benchmarks.serving.open_loop import allow_many_files
+from tests.benchmarks.serving.open_loop import Clients, allow_many_files
 from tests.benchmarks.serving.servers import digit, photo, service
 from tests.benchmarks.serving.wrk import Load, load
 
@@ -32,6 +32,12 @@ CLIENTS = {COLOUR: (8, 16), DIGITS: (CONNECTIONS, 4 * CONNECTIONS)}
 tenth of a second: a load of two seconds would be told apart in steps of a twentieth."""
 ANSWERS = {"200", "503", "504"}
 """what an overloaded service may say"""
+AS: dict[Clients, str] = {
+    "in turn": "",
+    "again": ", the refused ask again",
+    "anew": ", a connection for each request",
+}
+"""what sets a load apart from the one that is judged"""
 CONNECTIONS_AT_MOST = 4096
 ENOUGH = 0.95
 """Of the requests that are due, those sent and those for which no connection was free: with fewer it was the generator
@@ -75,24 +81,42 @@ def measure(bench: Bench) -> Section:
     for model in bench.plan.overloaded:
         request = photo() if model == COLOUR else digit()
         allow_many_files()  # to the service as well
-        rounds: list[tuple[Capacity, Overload, Overload]] = []
+        rounds: dict[Clients, list[tuple[Capacity, Overload]]] = {"in turn": [], "again": [], "anew": []}
         with service(bench) as child:
             ask(child.port, request)  # the first answer waits for its engine to be opened
             for at in range(bench.plan.overload_rounds):
                 bench.say(f"overload: {model}, round {at + 1} of {bench.plan.overload_rounds}")
                 capacity = _capacity(bench, child, model, request)
-                in_turn = _overloaded(bench, section, child, capacity)
-                rounds.append((capacity, in_turn, _overloaded(bench, section, child, capacity, again=True)))
-        best = max(CLIENTS[model], key=lambda count: median(capacity.rates[count] for capacity, *_ in rounds))
+                for clients, so_far in rounds.items():
+                    so_far.extend(_overloaded_by(bench, section, child, capacity, clients))
+        peaks = [peak for peak, _ in rounds["in turn"]]
+        best = max(CLIENTS[model], key=lambda count: median(peak.rates[count] for peak in peaks))
         section.lines.append(f"{model}: at its best with {best} connections")
         label = "overload" if model == COLOUR else f"overload, {model}"
-        _tell(section, label, best, [(peak, in_turn) for peak, in_turn, _ in rounds])
-        _tell(section, f"{label}, the refused ask again", best, [(peak, again) for peak, _, again in rounds])
+        for clients, found in rounds.items():
+            _tell(section, f"{label}{AS[clients]}", best, found)
     section.figures = {name: section.median(name) for name in section.rounds}
     return section
 
 
+def _overloaded_by(
+    bench: Bench, section: Section, child: Child, capacity: Capacity, clients: Clients
+) -> list[tuple[Capacity, Overload]]:
+    """A round. None where clients who come anew cannot be measured, which nothing is judged by."""
+    if clients != "anew":
+        return [(capacity, _overloaded(bench, section, child, capacity, clients))]
+    if capacity.model != COLOUR:  # so many connections this generator cannot make
+        return []
+    try:
+        return [(capacity, _overloaded(bench, section, child, capacity, clients))]
+    except BenchmarkError as error:
+        section.lines.append(f"{capacity.model}{AS[clients]}: not measured: {error}")
+        return []
+
+
 def _tell(section: Section, label: str, best: int, rounds: list[tuple[Capacity, Overload]]) -> None:
+    if not rounds:
+        return
     section.rounds[f"{label}: goodput"] = [found.goodput / peak.rates[best] for peak, found in rounds]
     section.rounds[f"{label}: p99 of the bound"] = [found.p99 / peak.bound for peak, found in rounds]
     section.rounds[f"{label}: share of the requests that was sent"] = [found.sent for _, found in rounds]
@@ -117,10 +141,10 @@ def _load(bench: Bench, child: Child, request: Request, connections: int) -> Loa
 
 
 def _overloaded(
-    bench: Bench, section: Section, child: Child, capacity: Capacity, *, again: bool = False
+    bench: Bench, section: Section, child: Child, capacity: Capacity, clients: Clients = "in turn"
 ) -> Overload:
     """Raises BenchmarkError when the load was not the one asked for, or something else than answers came of it."""
-    found = offered(bench, child.port, capacity.request, TIMES * max(capacity.rates.values()), again=again)
+    found = offered(bench, child.port, capacity.request, TIMES * max(capacity.rates.values()), clients)
     sent, held_back, missed = (found[f"{what}_per_second"] for what in ("sent", "held_back", "missed"))
     asked = sent + held_back + missed
     if sent + held_back < ENOUGH * asked:
@@ -132,7 +156,7 @@ def _overloaded(
     p99 = found["p99_ms"]["200"]
     rates = ", ".join(f"{rate:,.0f}/s with {count} connections" for count, rate in capacity.rates.items())
     section.lines.append(
-        f"{capacity.model}: {rates}; overload{', the refused ask again' if again else ''}: {asked:,.0f}/s asked for, "
+        f"{capacity.model}: {rates}; overload{AS[clients]}: {asked:,.0f}/s asked for, "
         f"{sent:,.0f}/s sent (at most {found['most_waiting']:,} at once), {held_back:,.0f}/s found none of "
         f"{CONNECTIONS_AT_MOST:,} connections free, {missed:,.0f}/s missed; answered {answers}; "
         f"p99 of the accepted {p99:.1f} ms, bound {capacity.bound:.1f} ms"
@@ -152,7 +176,9 @@ def _answers(model: str, found: dict[str, Any]) -> str:
     return answers
 
 
-def offered(bench: Bench, port: int, request: Request, rate: float, *, again: bool = False) -> dict[str, Any]:
+def offered(
+    bench: Bench, port: int, request: Request, rate: float, clients: Clients = "in turn"
+) -> dict[str, Any]:
     """What open_loop.py says of this rate, in requests a second."""
     seconds = bench.plan.overload_seconds
     with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +197,8 @@ def offered(bench: Bench, port: int, request: Request, rate: float, *, again: bo
             max(WARM, seconds / 3),
             "--limit",
             CONNECTIONS_AT_MOST,
-            *(["--again"] if again else []),
+            "--clients",
+            clients,
         )
         found: dict[str, Any] = reported("open_loop", *options, core=bench.cores.load, limit=2 * seconds + 60)
     return found

@@ -11,7 +11,7 @@ from tests.benchmarks.serving import open_loop
 from tests.benchmarks.serving.child import free_port
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
-from tests.benchmarks.serving.open_loop import OpenLoop
+from tests.benchmarks.serving.open_loop import Clients, OpenLoop
 
 REQUEST = Request("/", b"x", "text/plain").raw()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -33,6 +33,9 @@ class Server(asyncio.Protocol):
         self._log.append("opened")
         self._number = self._log.count("opened")
 
+    def connection_lost(self, _: Exception | None) -> None:
+        self._log.append("left")
+
     def data_received(self, _: bytes) -> None:
         self._log.append("asked")
         self._log.append(f"by {self._number}")
@@ -53,10 +56,10 @@ async def serving(respond: Respond) -> AsyncIterator[tuple[int, list[str]]]:
 
 
 async def found(
-    respond: Respond, *, limit: int = 64, again: bool = False
+    respond: Respond, *, limit: int = 64, clients: Clients = "in turn"
 ) -> tuple[dict[str, Any], list[str]]:
     async with serving(respond) as (port, log):
-        return await OpenLoop(port, REQUEST, RATE, limit=limit, again=again).run(SECONDS, WARM), log
+        return await OpenLoop(port, REQUEST, RATE, limit=limit, clients=clients).run(SECONDS, WARM), log
 
 
 def at_once(transport: asyncio.Transport, _: int) -> None:
@@ -80,13 +83,49 @@ async def test_all_connections_are_open_before_the_first_request_is_due() -> Non
     assert log.index("asked") == log.count("opened") == 64
 
 
-@pytest.mark.parametrize("again", [False, True])
-async def test_clients_ask_in_turn_unless_those_answered_last_are_to_ask_again(again: bool) -> None:
-    _, log = await found(at_once, limit=50, again=again)
+@pytest.mark.parametrize("clients", ["in turn", "again"])
+async def test_clients_ask_in_turn_unless_those_answered_last_are_to_ask_again(clients: Clients) -> None:
+    _, log = await found(at_once, limit=50, clients=clients)
     askers = [one for one in log if one.startswith("by ")]
     assert len(askers) >= 50
     # A burst is over several connections, and it is answered before the next.
-    assert (len({*askers[:50]}) < 50) == again
+    assert (len({*askers[:50]}) < 50) == (clients == "again")
+
+
+async def test_clients_that_come_anew_ask_once_each_and_leave() -> None:
+    result, log = await found(at_once, clients="anew")
+    assert log[0] == "opened"
+    assert log.count("opened") == log.count("asked") == log.count("left") > ASKED / 2
+    assert {one for one in log if one.startswith("by ")} == {f"by {n + 1}" for n in range(log.count("asked"))}
+    assert asked(result) == pytest.approx(ASKED)
+    assert result["unanswered"] == result["lost"] == 0
+
+
+async def test_of_clients_that_come_anew_no_more_wait_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_loop, "LATE", 0.0)
+    result, log = await found(lambda transport, number: None, limit=3, clients="anew")
+    assert log.count("asked") == result["unanswered"] == result["most_waiting"] == 3
+    assert result["held_back_per_second"] > 0
+
+
+async def test_clients_that_come_anew_and_find_nobody_are_lost() -> None:
+    load = OpenLoop(free_port(), REQUEST, RATE, limit=64, clients="anew")
+    result = await load.run(SECONDS, WARM)
+    assert result["lost"] > ASKED / 2
+    assert result["unanswered"] == 0
+
+
+async def test_clients_that_come_anew_wait_for_their_connection_as_well() -> None:
+    """Nobody takes them for a while, as when a server's loop is busy."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Server([], at_once), "127.0.0.1", 0, start_serving=False)
+    with server.sockets[0].dup() as listener:
+        listener.listen(64)
+        loop.call_later(WARM + SECONDS, lambda: loop.create_task(server.start_serving()))
+        port = server.sockets[0].getsockname()[1]
+        result = await OpenLoop(port, REQUEST, RATE, limit=64, clients="anew").run(SECONDS, 0.0)
+    server.close()
+    assert result["p99_ms"][200] >= 1000 * SECONDS
 
 
 async def test_requests_that_are_never_answered_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

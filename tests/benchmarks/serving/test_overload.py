@@ -59,5 +59,17 @@ def test_what_is_no_overload_or_not_answered_is_no_measurement(
         overloaded(monkeypatch, **changes)
 
 
+def test_a_load_that_is_not_judged_and_cannot_be_measured_spoils_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overload, "reported", lambda *_, **__: FOUND | {"lost": 2})
+    section, bench = Section(), Bench(SHORT, Cores.allowed())
+    child: Any = SimpleNamespace(port=1)
+    assert overload._overloaded_by(bench, section, child, CAPACITY, "anew") == []
+    assert "a connection for each request: not measured: " in section.lines[0]
+    overload._tell(section, "overload, a connection for each request", 8, [])
+    assert section.rounds == {}
+
+
 def test_answers_may_take_longer_than_the_service_lets_them() -> None:
     assert Settings().deadline < LATE
