@@ -1,4 +1,4 @@
-"""uvloop's event loop, whose servers take all connections that wait and not one in a turn."""
+"""uvloop's event loop, whose servers take the connections that wait and not one in a turn."""
 
 import asyncio
 import socket
@@ -9,6 +9,8 @@ import uvloop
 
 AT_ONCE = 64
 """Connections that a turn takes: some milliseconds of it."""
+AT_THE_END = 2048
+"""Connections that are taken before nobody is any more: as many as uvicorn lets wait."""
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
@@ -57,6 +59,9 @@ class EagerServer:
         except OSError:  # its client has left
             connection.close()
             return
+        except Exception:
+            connection.close()
+            raise
         if not self._listeners:  # uvicorn has told those that were there before
             uvicorns: Any = protocol
             uvicorns.shutdown()
@@ -65,8 +70,9 @@ class EagerServer:
         """Takes who waits first: they would be reset, with what they have asked."""
         for one in self._listeners:
             self._loop.remove_reader(one)
-            while self._accept(one):
-                pass
+            for _ in range(AT_THE_END // AT_ONCE):
+                if not self._accept(one):
+                    break
             one.close()
         self._listeners = []
         self._server.close()

@@ -9,7 +9,8 @@ READ = 0.001  # seconds, in which a loop that had no time before reads what is t
 
 class PatientProtocol(HttpToolsProtocol):
     """One connection. It is closed when nothing came of it for `timeout_keep_alive` seconds while it was the client's
-    turn: before its first request and within one as well, or who vanished half-way would stay for ever."""
+    turn: before its first request and within one as well, or who vanished half-way would stay for ever. Who is slow
+    to read its answers is waited for."""
 
     within = False
     """a message that is not there as a whole yet"""
@@ -25,6 +26,12 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.within = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The next request, whose turn it is then, may have come in part only."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.wait_for_client()
 
     def wait_for_client(self) -> None:
         """Unless it is waited for, or waits itself."""

@@ -21,7 +21,7 @@ class ParityError(Exception):
 def run_graph(path: Path, images: Images) -> NDArray[np.float32]:
     """Probabilities [N,classes] of an exported graph, by ONNX Runtime."""
     # Otherwise it reports its import to its maker, over the network.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
     import onnxruntime  # noqa: PLC0415 — after what it looks for
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -96,7 +96,7 @@ def open_graph(graph: Path, name: EngineName, *, threads: int, precision: Precis
         case "onnxruntime":
             # Its builds report to their maker over the network, and leave an identifier in the user's home, from the
             # moment of their import on: what can be called after it comes too late.
-            os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+            os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
             from service.engines.onnxruntime import OnnxRuntime  # noqa: PLC0415
 
             return OnnxRuntime(graph, threads=threads)

@@ -79,13 +79,24 @@ def test_all_who_wait_are_connected_in_a_few_turns(made: list[Connection]) -> No
     with_loop(work)
 
 
-def test_who_waits_as_the_server_closes_is_taken_and_told_to_stop(made: list[Connection]) -> None:
+def test_who_waits_as_the_server_closes_is_taken_and_told_to_stop(
+    made: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         async with listening(made) as server:
             with ExitStack() as stack:
                 clients = connect(stack, server)
+                listeners = list(server._listeners)
+                remove, removed = server._loop.remove_reader, list[socket.socket]()
+
+                def removing(one: socket.socket) -> None:
+                    removed.append(one)
+                    remove(one)
+
+                monkeypatch.setattr(server._loop, "remove_reader", removing)
                 server.close()
                 assert made == []
+                assert removed == listeners
                 ends = [await asyncio.to_thread(client.recv, 1) for client in clients]
         assert ends == [b""] * CLIENTS  # and no reset
         assert [connection.stopped for connection in made] == [True] * CLIENTS

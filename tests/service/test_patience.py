@@ -71,6 +71,24 @@ async def test_a_client_that_vanishes_within_a_request_is_left_and_its_request_w
     writer.close()
 
 
+async def test_a_client_that_vanishes_within_its_next_request_is_left_after_the_answer(full: Full) -> None:
+    await full.make_room()
+    full.engine.busy.clear()
+    full.engine.go.clear()
+    reader, writer = await full.connect()
+    writer.write(request())
+    await asyncio.to_thread(full.engine.busy.wait)
+    writer.write(request()[:-5])
+    connection = only(full)
+    while not connection.pipeline:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    connection.timeout_keep_alive = 0
+    full.engine.go.set()
+    assert (await answer(reader))[0] == 200
+    assert await reader.read() == b""
+    writer.close()
+
+
 async def test_a_client_that_waits_for_its_answer_is_not_left(full: Full) -> None:
     await full.make_room()
     full.engine.busy.clear()

@@ -80,7 +80,8 @@ class OpenLoop:
     def __init__(
         self, port: int, request: bytes, rate: float, *, limit: int, clients: Clients = "in turn"
     ) -> None:
-        """`again`: over the connection that was answered last, so that few ask again and again."""
+        """`clients`: in turn, or over the connection that was answered last, so that few ask again and again, or anew:
+        one connection for each request."""
         self._port = port
         self._request = request
         self._rate = rate
