@@ -2,4 +2,4 @@
 
 import os
 
-os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

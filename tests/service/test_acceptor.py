@@ -1,7 +1,6 @@
 """A busy loop takes everybody who waits to be connected, and leaves nobody when it stops."""
 
 import asyncio
-import gc
 import socket
 import ssl
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.__main__ import main
+from tests.service.options import uvicorns_options
 
 acceptor = pytest.importorskip("service.acceptor", reason="uvloop is not there")
 CLIENTS = 100
@@ -104,11 +103,12 @@ def test_who_waits_as_the_server_closes_is_taken_and_told_to_stop(
     with_loop(work)
 
 
+@pytest.mark.parametrize("error", [ConnectionAbortedError, RuntimeError])
 def test_a_connection_that_cannot_be_made_is_closed(
-    made: list[Connection], monkeypatch: pytest.MonkeyPatch
+    made: list[Connection], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     async def fails(*_: Any) -> None:
-        raise ConnectionAbortedError
+        raise error
 
     async def work() -> None:
         async with listening(made) as server:
@@ -144,12 +144,6 @@ def test_encrypted_connections_are_left_to_uvloop() -> None:
 def test_a_loop_takes_all_connections_where_none_of_them_is_anothers(
     monkeypatch: pytest.MonkeyPatch, workers: str, platform: str, loop: str
 ) -> None:
-    options: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", options.update)
-    monkeypatch.setattr("service.workers.run", lambda config: options.update(loop=config.loop))
-    monkeypatch.setattr(gc, "disable", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["service"])
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("CONVSCOPE_WORKERS", workers)
-    main()
-    assert options["loop"] == loop
+    assert uvicorns_options(monkeypatch)["loop"] == loop

@@ -128,9 +128,8 @@ def test_the_first_runs_of_several_models_do_not_wait_for_each_other(engine: Eng
     subprocess.run(command, cwd=ROOT, check=True, timeout=60, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
-@pytest.mark.parametrize(
-    "engine", ["onnxruntime", "openvino"]
-)  # TensorFlow reports nothing, but keeps settings there
+# TensorFlow reports nothing, but keeps settings there.
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_an_engine_reports_to_nobody(engine: EngineName, tmp_path: Path) -> None:
     """What does keeps an identifier, and what it could not send, in the user's home. OpenVINO has a package for it,
     which is not installed with this project but may be."""

@@ -1,17 +1,14 @@
 """A connection is closed when its client has been silent for too long, and for nothing else."""
 
 import asyncio
-import gc
 import socket
 import struct
-import sys
 from typing import Any
 
 import pytest
 
-from service import protocol
-from service.__main__ import main
 from service.patience import PatientProtocol
+from tests.service.options import uvicorns_options
 from tests.service.test_protocol import Full, answer, full, request
 
 __all__ = ["full"]  # the fixture
@@ -72,12 +69,8 @@ async def test_a_client_that_vanishes_within_a_request_is_left_and_its_request_w
 
 
 async def test_a_client_that_vanishes_within_its_next_request_is_left_after_the_answer(full: Full) -> None:
-    await full.make_room()
-    full.engine.busy.clear()
-    full.engine.go.clear()
     reader, writer = await full.connect()
-    writer.write(request())
-    await asyncio.to_thread(full.engine.busy.wait)
+    await full.hold(writer)
     writer.write(request()[:-5])
     connection = only(full)
     while not connection.pipeline:  # noqa: ASYNC110 — nobody is told of it
@@ -90,12 +83,8 @@ async def test_a_client_that_vanishes_within_its_next_request_is_left_after_the_
 
 
 async def test_a_client_that_waits_for_its_answer_is_not_left(full: Full) -> None:
-    await full.make_room()
-    full.engine.busy.clear()
-    full.engine.go.clear()
     reader, writer = await full.connect()
-    writer.write(request())
-    await asyncio.to_thread(full.engine.busy.wait)
+    await full.hold(writer)
     assert only(full).timeout_keep_alive_task is None
     full.engine.go.set()
     assert (await answer(reader))[0] == 200
@@ -105,14 +94,7 @@ async def test_a_client_that_waits_for_its_answer_is_not_left(full: Full) -> Non
 async def test_a_client_to_whom_the_service_does_not_listen_is_not_left(
     full: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", 10)
-    await full.make_room()
-    reader, writer = await full.connect()
-    writer.write(request())
-    assert (await answer(reader))[0] == 200
-    connection = only(full)
-    connection.data_received(request()[:-5])
-    assert connection.flow.read_paused
+    reader, writer, connection = await full.cut_off(monkeypatch)
     connection._leave()
     assert not connection.transport.is_closing()
     assert connection.timeout_keep_alive_task is not None
@@ -128,9 +110,8 @@ async def test_nobody_waits_for_a_client_whose_connection_broke(full: Full) -> N
     connection = only(full)
     assert connection.timeout_keep_alive_task is not None
     client: socket.socket = writer.get_extra_info("socket")
-    client.setsockopt(
-        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-    )  # a reset instead of an end
+    # A reset instead of an end.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     while full.server.server_state.connections:  # noqa: ASYNC110
         await asyncio.sleep(0)
@@ -172,10 +153,5 @@ async def test_an_answer_that_goes_out_at_once_begins_one_wait_and_not_two(full:
 def test_connections_are_kept_for_as_long_as_the_settings_say(
     monkeypatch: pytest.MonkeyPatch, said: str, seconds: int
 ) -> None:
-    options: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", options.update)
-    monkeypatch.setattr(gc, "disable", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["service"])
     monkeypatch.setenv("CONVSCOPE_KEEP_ALIVE", said)
-    main()
-    assert options["timeout_keep_alive"] == seconds
+    assert uvicorns_options(monkeypatch)["timeout_keep_alive"] == seconds

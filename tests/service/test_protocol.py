@@ -61,6 +61,26 @@ class Full:
         port = self.server.servers[0].sockets[0].getsockname()[1]
         return await asyncio.open_connection("127.0.0.1", port)
 
+    async def hold(self, writer: StreamWriter) -> None:
+        """Makes room for a request of this client, and returns when the engine has it; for ever, unless it may go."""
+        await self.make_room()
+        self.engine.busy.clear()
+        self.engine.go.clear()
+        writer.write(request())
+        await asyncio.to_thread(self.engine.busy.wait)
+
+    async def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> tuple[StreamReader, StreamWriter, Any]:
+        """A client, and its connection, from which no more is read: of its second request the end is to come."""
+        monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", 10)
+        await self.make_room()
+        reader, writer = await self.connect()
+        writer.write(request())
+        assert (await answer(reader))[0] == 200
+        connection: Any = next(iter(self.server.server_state.connections))
+        connection.data_received(request()[:-5])
+        assert connection.flow.read_paused
+        return reader, writer, connection
+
     async def make_room(self) -> None:
         """The engine finishes what it has, and holds no run any more."""
         self.engine.go.set()
@@ -344,11 +364,8 @@ async def test_more_than_a_thousand_at_once_are_refused_one_after_the_other(full
 async def test_none_of_those_that_a_client_sent_before_it_left_is_run(full: Full) -> None:
     await full.make_room()
     full.engine.rows = 0
-    full.engine.busy.clear()
-    full.engine.go.clear()
     reader, writer = await full.connect()
-    writer.write(request())
-    await asyncio.to_thread(full.engine.busy.wait)
+    await full.hold(writer)
     leaver, leaving = await full.connect()
     leaving.write(request() * 3)
     await waiting(full.app, 1)
@@ -440,16 +457,11 @@ async def test_a_server_that_stops_answers_what_came_while_a_connection_rested(
 
 
 async def test_a_server_that_stops_answers_whom_it_has_no_time_left_for(full: Full) -> None:
-    await full.make_room()
-    full.engine.busy.clear()
-    full.engine.go.clear()
     connections = [await full.connect() for _ in range(2)]
-    plain = request().replace(
-        b"/predict/mnist?", b"/v2/models/mnist/infer?"
-    )  # an error, but not while it reads
-    for (_, writer), data in zip(connections, (request(), plain[:-9]), strict=True):
-        writer.write(data)
-    await asyncio.to_thread(full.engine.busy.wait)
+    (_, held), (_, reading) = connections
+    # An error, but not while it reads.
+    reading.write(request().replace(b"/predict/mnist?", b"/v2/models/mnist/infer?")[:-9])
+    await full.hold(held)
     while len(full.server.server_state.tasks) < 2:  # noqa: ASYNC110 — nobody is told of it
         await asyncio.sleep(0)
     for task in list(full.server.server_state.tasks):
@@ -463,14 +475,7 @@ async def test_a_server_that_stops_answers_whom_it_has_no_time_left_for(full: Fu
 async def test_of_a_long_body_no_more_is_read_than_its_endpoint_takes(
     full: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", 10)
-    await full.make_room()
-    reader, writer = await full.connect()
-    writer.write(request())
-    assert (await answer(reader))[0] == 200
-    connection: Any = next(iter(full.server.server_state.connections))
-    connection.data_received(request()[:-5])
-    assert connection.flow.read_paused
+    reader, writer, connection = await full.cut_off(monkeypatch)
     connection.data_received(request()[-5:])
     assert (await answer(reader))[0] == 200
     assert not connection.flow.read_paused

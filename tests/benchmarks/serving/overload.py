@@ -103,13 +103,13 @@ def _overloaded_by(
     bench: Bench, section: Section, child: Child, capacity: Capacity, clients: Clients
 ) -> list[tuple[Capacity, Overload]]:
     """A round. None where clients who come anew cannot be measured, which nothing is judged by."""
-    if clients != "anew":
-        return [(capacity, _overloaded(bench, section, child, capacity, clients))]
-    if capacity.model != COLOUR:  # so many connections this generator cannot make
+    if clients == "anew" and capacity.model != COLOUR:  # so many connections this generator cannot make
         return []
     try:
         return [(capacity, _overloaded(bench, section, child, capacity, clients))]
     except BenchmarkError as error:
+        if clients != "anew":
+            raise
         section.lines.append(f"{capacity.model}{AS[clients]}: not measured: {error}")
         return []
 

@@ -67,6 +67,8 @@ def test_a_load_that_is_not_judged_and_cannot_be_measured_spoils_nothing(
     child: Any = SimpleNamespace(port=1)
     assert overload._overloaded_by(bench, section, child, CAPACITY, "anew") == []
     assert "a connection for each request: not measured: " in section.lines[0]
+    with pytest.raises(BenchmarkError):
+        overload._overloaded_by(bench, section, child, CAPACITY, "in turn")
     overload._tell(section, "overload, a connection for each request", 8, [])
     assert section.rounds == {}
 
