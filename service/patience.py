@@ -1,6 +1,8 @@
 """How long a connection may stay silent: uvicorn's keep-alive, and what it leaves out."""
 
 import asyncio
+import sys
+from contextlib import suppress
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -10,10 +12,12 @@ READ = 0.001  # seconds, in which a loop that had no time before reads what is t
 class PatientProtocol(HttpToolsProtocol):
     """One connection. It is closed when nothing came of it for `timeout_keep_alive` seconds while it was the client's
     turn: before its first request and within one as well, or who vanished half-way would stay for ever. Who is slow
-    to read its answers is waited for."""
+    to read its answers is waited for; who reads nothing of them in that time is not."""
 
     within = False
     """a message that is not there as a whole yet"""
+    _reads: asyncio.TimerHandle | None = None
+    """while nothing more can be sent before the client reads"""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -30,7 +34,9 @@ class PatientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The next request, whose turn it is then, may have come in part only."""
         super().on_response_complete()
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._wait_for_reader()
+        else:
             self.wait_for_client()
 
     def wait_for_client(self) -> None:
@@ -52,7 +58,53 @@ class PatientProtocol(HttpToolsProtocol):
             self.wait_for_client()
         else:
             super().timeout_keep_alive_handler()
+            self._wait_for_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._do_not_wait_for_reader()
+        if self.transport.is_closing():  # of what is left nobody tells
+            self._wait_for_reader()
+
+    def _wait_for_reader(self) -> None:
+        """Where nothing is added to what is unread: it grows smaller, or nobody reads."""
+        if self.transport.get_write_buffer_size() and self._reads is None:
+            self._reads = self.loop.call_later(
+                self.timeout_keep_alive, self._look_for_reader, _unread(self.transport)
+            )
+
+    def _do_not_wait_for_reader(self) -> None:
+        if self._reads is not None:
+            self._reads.cancel()
+            self._reads = None
+
+    def _look_for_reader(self, unread: int) -> None:
+        self._reads = None
+        if _unread(self.transport) < unread:
+            self._wait_for_reader()
+        else:
+            self.transport.abort()  # what is unread would hold a connection that is only closed
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unset_keepalive_if_required()  # or the timer would keep the connection's memory
+        self._unset_keepalive_if_required()  # or the timers would keep the connection's memory
+        self._do_not_wait_for_reader()
         super().connection_lost(exc)
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes that the client has not taken.
+
+    The system keeps megabytes of them, and takes no more from the service before a third of those has gone: without
+    them a client of ten kilobytes a second would seem to have stopped. Linux tells how many (tcp(7), SIOCOUTQ).
+    """
+    kept = b""
+    with suppress(ImportError, OSError):
+        from fcntl import ioctl  # noqa: PLC0415 — not everywhere
+        from termios import TIOCOUTQ  # noqa: PLC0415
+
+        kept = ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
+    return transport.get_write_buffer_size() + int.from_bytes(kept, sys.byteorder)

@@ -116,8 +116,9 @@ class Settings(BaseSettings):
     keep_alive: int = Field(
         75,
         ge=1,
-        description="seconds after which a connection is closed on which nothing comes; more than a load balancer's "
-        "own (often 60), which would send requests into connections that are just being closed",
+        description="seconds after which a connection is closed on which nothing comes, or of whose answer nothing is "
+        "read; more than a load balancer's own (often 60), which would send requests into connections that are just "
+        "being closed",
     )
     drain: float = Field(10.0, ge=0, description="seconds that running requests get to finish at shutdown")
 

@@ -3,11 +3,12 @@
 import asyncio
 import socket
 import struct
+import sys
 from typing import Any
 
 import pytest
 
-from service.patience import PatientProtocol
+from service.patience import PatientProtocol, _unread
 from tests.service.options import uvicorns_options
 from tests.service.test_protocol import Full, answer, full, request
 
@@ -119,20 +120,142 @@ async def test_nobody_waits_for_a_client_whose_connection_broke(full: Full) -> N
 
 
 class Timers:
-    """The loop, and how often it was to tell that a client is silent."""
+    """A connection's loop, and how often it was to call one of the connection's methods later."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, connection: Any, method: str) -> None:
+        self._loop, self._method = connection.loop, method
         self.handles: list[asyncio.TimerHandle] = []
+        connection.loop = self
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
     def call_later(self, delay: float, callback: Any, *arguments: Any) -> asyncio.TimerHandle:
-        handle = self._loop.call_later(delay, callback, *arguments)
-        if callback.__name__ == "timeout_keep_alive_handler":
+        handle: asyncio.TimerHandle = self._loop.call_later(delay, callback, *arguments)
+        if callback.__name__ == self._method:
             self.handles.append(handle)
         return handle
+
+
+BUFFER = 4096  # bytes that a socket may keep of what is to be sent, or read, so that the rest stays with the service
+
+
+async def connect_reluctantly(full: Full, kept: int = BUFFER) -> socket.socket:
+    """A client whose answers stay with the service if it does not read them, but for so many bytes."""
+    client = socket.socket()
+    client.setblocking(False)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, full.server.servers[0].sockets[0].getsockname())
+    while not full.server.server_state.connections:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    served: socket.socket = only(full).transport.get_extra_info("socket")
+    served.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, kept)
+    return client
+
+
+async def until_unread(connection: Any) -> None:
+    while not connection.transport.get_write_buffer_size():  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+
+
+async def everything(client: socket.socket) -> bytes:
+    loop, pieces = asyncio.get_running_loop(), list[bytes]()
+    while piece := await loop.sock_recv(client, 1 << 16):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def ask(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: service", *headers, "", ""]).encode()
+
+
+SMALL, LARGE = "/problems", "/openapi.json"
+FEW = 20  # small answers: more than sockets of that size keep, and less than a transport says is enough
+
+
+async def nobody_is_served(full: Full) -> None:
+    while full.server.server_state.connections or full.server.server_state.tasks:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [ask(SMALL) * FEW, ask(SMALL) * FEW + ask(SMALL, "Connection: close"), ask(LARGE), ask(LARGE) * FEW],
+    ids=["small", "last", "large", "many"],
+)
+async def test_a_client_that_never_reads_is_left_and_its_answers_with_it(full: Full, asks: bytes) -> None:
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        connection.timeout_keep_alive = 0
+        await asyncio.get_running_loop().sock_sendall(client, asks)
+        await until_unread(connection)
+        await nobody_is_served(full)
+        assert connection._reads is None
+
+
+async def test_a_client_that_reads_no_more_is_left(full: Full) -> None:
+    loop = asyncio.get_running_loop()
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await loop.sock_sendall(client, ask(LARGE, "Connection: close"))
+        await until_unread(connection)
+        connection.timeout_keep_alive = 0
+        while connection.flow.write_paused:
+            await loop.sock_recv(client, BUFFER)
+        await nobody_is_served(full)
+
+
+async def test_a_client_that_reads_slowly_is_waited_for(full: Full) -> None:
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await asyncio.get_running_loop().sock_sendall(client, ask(LARGE, "Connection: close"))
+        await until_unread(connection)
+        head = b""
+        for _ in range(3):
+            unread = connection.transport.get_write_buffer_size()
+            while connection.transport.get_write_buffer_size() == unread:
+                head += await asyncio.get_running_loop().sock_recv(client, BUFFER)
+            connection._do_not_wait_for_reader()
+            connection._look_for_reader(unread)
+            assert connection._reads is not None
+        answered = head + await everything(client)
+        head, body = answered.split(b"\r\n\r\n", 1)
+        assert b"content-length: %d\r\n" % len(body) in head + b"\r\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a system does not tell what it keeps")
+async def test_a_client_that_reads_only_what_the_system_keeps_is_waited_for(full: Full) -> None:
+    loop = asyncio.get_running_loop()
+    with await connect_reluctantly(full, kept=1 << 20) as client:
+        connection = only(full)
+        await loop.sock_sendall(client, ask(LARGE) * 100)
+        await until_unread(connection)
+        unread, with_service = _unread(connection.transport), connection.transport.get_write_buffer_size()
+        while _unread(connection.transport) == unread:
+            await loop.sock_recv(client, BUFFER)
+        assert connection.transport.get_write_buffer_size() == with_service
+        connection._do_not_wait_for_reader()
+        connection._look_for_reader(unread)
+        assert connection._reads is not None
+
+
+async def test_for_a_client_that_reads_one_wait_ends_before_another_begins(full: Full) -> None:
+    """Of two, or after the last, one would go on until an answer of the same size is to be read."""
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        timers = Timers(connection, "_look_for_reader")
+        await asyncio.get_running_loop().sock_sendall(client, ask(LARGE, "Connection: close"))
+        while not connection.transport.is_closing():  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+        [whole] = timers.handles
+        while connection.flow.write_paused:
+            await asyncio.get_running_loop().sock_recv(client, BUFFER)
+        [_, rest] = timers.handles
+        assert (whole.cancelled(), rest.cancelled()) == (True, False)
+        await everything(client)
+        await nobody_is_served(full)
+        assert rest.cancelled()
 
 
 async def test_an_answer_that_goes_out_at_once_begins_one_wait_and_not_two(full: Full) -> None:
@@ -140,8 +263,7 @@ async def test_an_answer_that_goes_out_at_once_begins_one_wait_and_not_two(full:
     reader, writer = await full.connect()
     writer.write(request())
     assert (await answer(reader))[0] == 503
-    connection = only(full)
-    connection.loop = timers = Timers(connection.loop)
+    timers = Timers(only(full), "timeout_keep_alive_handler")
     for _ in range(2):
         writer.write(request())
         assert (await answer(reader))[0] == 503
