@@ -7,6 +7,7 @@ of READER_ERRORS, when the file ends or contradicts itself before the answer is 
 """
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -62,7 +63,13 @@ def read(data: bytes, kind: str) -> Container:
 
 def _png(data: bytes) -> Container:
     kept, orientation, animated = [PNG_SIGNATURE], 1, False
-    for name, start, end in _png_chunks(data):
+    for name, start, end in png_chunks(data):
+        if (
+            name == b"IDAT"
+            and end <= len(data)
+            and zlib.crc32(data[start + 4 : end - 4]) != _checksum(data, end)
+        ):
+            raise MalformedError("its pixels are not those that its checksum is of")
         if name in _PNG_KEPT:
             kept.append(data[start:end])
         elif name == b"eXIf":
@@ -73,7 +80,7 @@ def _png(data: bytes) -> Container:
     return Container("PNG", width, height, b"".join(kept), orientation, animated)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Each chunk as (name, start, end), length and checksum included, up to IEND or the end of the data."""
     position = len(PNG_SIGNATURE)
     if data[position + 4 : position + 8] != b"IHDR":
@@ -86,6 +93,10 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             return
         position = end
     raise MalformedError(f"it has more than {_MAX_CHUNKS} chunks")
+
+
+def _checksum(data: bytes, end: int) -> int:
+    return int.from_bytes(data[end - 4 : end], "big")
 
 
 def _jpeg(data: bytes) -> Container:

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import NotAnImage, TooManyPixels, UndecodableImage
-from service.images import containers, flatten
+from service.images import containers, flatten, png_rows
 
 DETAIL = 640  # px; enough of either side for any digit
 _LONGEST_REASON = 200
@@ -94,6 +94,8 @@ def _open(container: containers.Container, detail: int) -> Decoded:
         if image.size != (container.width, container.height):
             steps.append(f"decoded at {image.width} × {image.height} by the JPEG's own reduction")
         image.load()
+        if container.format == "PNG" and _may_lack_rows(image) and not png_rows.are_there(container.data):
+            raise ValueError("its pixels end before its last row")
         upright, flattening = flatten.to_8_bit(image)
     steps += flattening
     if container.orientation in _TRANSPOSED:
@@ -102,6 +104,12 @@ def _open(container: containers.Container, detail: int) -> Decoded:
     if container.animated:
         warnings.append("the image is animated: only its first frame was used")
     return Decoded(upright, steps, warnings)
+
+
+def _may_lack_rows(image: Image.Image) -> bool:
+    """Rows that Pillow does not find are black, or whatever else zeros are."""
+    last = image.crop((0, image.height - 1, *image.size))
+    return "interlace" in image.info or last.getbbox(alpha_only=False) is None
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,8 @@ _CHECK_BYTES = 4
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _CHANNELS = {(8, 0, 0, 0, 0): 1, (8, 2, 0, 0, 0): 3}  # by depth, colour, compression, filter, interlacing
 _MODES = {1: "L", 3: "RGB"}
+_BLANK = 171  # what stands where a decoder writes nothing; few pictures end with a row of it
+_SHADES = {1: _BLANK, 3: (_BLANK, _BLANK, _BLANK)}
 
 Shape = tuple[int, int, int]
 """H,W,C"""
@@ -91,7 +93,7 @@ def _inflated(streams: list[bytes], shape: Shape) -> tuple[NDArray[np.uint8], li
     mode, tall = _MODES[channels], height * len(streams)
     damaged: list[int] = []
     try:
-        picture = _imaging.new(mode, (width, tall))
+        picture = _imaging.fill(mode, (width, tall), _SHADES[channels])
         for at, stream in enumerate(streams):
             decoder = _imaging.zip_decoder(mode, mode, 0)
             decoder.setimage(picture, (0, at * height, width, (at + 1) * height))
@@ -101,6 +103,18 @@ def _inflated(streams: list[bytes], shape: Shape) -> tuple[NDArray[np.uint8], li
         encoder = _imaging.raw_encoder(mode, mode, 0, 1)
         encoder.setimage(picture, (0, 0, width, tall))
         pixels: bytes = encoder.encode(tall * width * channels)[2]
+        # The decoder does not mind where a stream ends before the last row.
+        blank, size = _blank_row(width * channels), height * width * channels
+        unfinished = [
+            at for at in range(len(streams)) if pixels.startswith(blank, (at + 1) * size - len(blank))
+        ]
+        if unfinished:
+            damaged = sorted({*damaged, *unfinished})
         return np.frombuffer(pixels, np.uint8).reshape(len(streams), *shape), damaged
     except (AttributeError, TypeError, ValueError):  # a Pillow that has them otherwise
         return np.empty((len(streams), *shape), np.uint8), [*range(len(streams))]
+
+
+@lru_cache(maxsize=64)
+def _blank_row(samples: int) -> bytes:
+    return bytes((_BLANK,)) * samples

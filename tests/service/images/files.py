@@ -81,10 +81,11 @@ def png(
     colour: int = 0,
     rows: bytes | None = None,
     stream: bytes | None = None,
+    interlaced: bool = False,
 ) -> bytes:
     """A PNG written by hand: chunks go before the pixels, which are zeros unless given as rows, or as they are
     compressed."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced))
     body = stream or zlib.compress(rows if rows is not None else bytes(height * (width + 1)))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 

@@ -132,6 +132,7 @@ def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
         png(8, 8, depth=16, rows=bytes(8 * 17)),
         png(65, 8),
         png(8, 8, rows=bytes(40)),
+        png(8, 8, rows=bytes(7 * 9)),
         plain[:-1],
         plain.replace(b"IDAT", b"IDAt"),
         plain[:45] + bytes([plain[45] ^ 1]) + plain[46:],
@@ -181,7 +182,7 @@ def test_many_are_read_as_each_is_whatever_stands_beside_them(mode: str) -> None
     expected = {at: image for at, image in read.items() if image.shape == (6, 8, channels)}
     places, images = small_png.read_each(files, (6, 8, channels))
     assert places == [*expected]
-    assert set(places) >= {0, 2, 4, 6, 8, 10, 12, 13, 15}
+    assert set(places) >= {0, 2, 4, 6, 8, 10, 12, 15}
     assert (images == np.stack([*expected.values()])).all()
 
 
