@@ -270,8 +270,8 @@ class Votes(_Frozen):
 
     @property
     def disputed(self) -> bool:
-        """Fewer than half of the people agree with the given label."""
-        return 2 * self.given < self.given + self.guessed + self.neither + self.both
+        """Fewer than half of the people find the given label right, be it with another."""
+        return self.given + self.both < self.guessed + self.neither
 
 
 class VotesFile(_Frozen):
