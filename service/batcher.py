@@ -184,7 +184,7 @@ class Batcher(Generic[Results]):
         waiting = self._waiting.rows + self._coming
         if waiting + rows <= self._limits.max_queue:
             return None
-        return QueueFull(f"{waiting} images wait already; the limit is {self._limits.max_queue}")
+        return QueueFull(f"{_wait_already(waiting)}; the limit is {self._limits.max_queue}")
 
     def _too_long(self) -> QueueFull | None:
         if not self.load.worth_counting:
@@ -197,7 +197,7 @@ class Batcher(Generic[Results]):
         if delay <= limit:
             return None
         waiting = self._waiting.rows + self._coming
-        return QueueFull(f"{waiting} images wait already, {delay:.2g} s of work; the limit is {limit:.2g} s")
+        return QueueFull(f"{_wait_already(waiting)}, {delay:.2g} s of work; the limit is {limit:.2g} s")
 
     async def drain(self, limit: float) -> None:
         """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
@@ -324,6 +324,10 @@ class Batcher(Generic[Results]):
             if not entry.future.done():
                 entry.future.set_result(results[start:stop])
             start = stop
+
+
+def _wait_already(rows: int) -> str:
+    return f"{rows} images wait already" if rows != 1 else "1 image waits already"
 
 
 def _check(results: Sequence[Any] | NDArray[Any], rows: Rows) -> None:

@@ -136,8 +136,10 @@ class Model:
             )
 
     def time_runs(self) -> None:
-        """Finds out how many images are a run too short for a thread. Beside other work it would find too few."""
+        """Finds out how many images are a run too short for a thread, and how many may wait before the first run.
+        Beside other work it would find too few."""
         limit, one = self._inline_run, self._seconds(1)
+        self._batcher.load.learn(1, one)
         if one > limit:
             return
         several = self._seconds(SEVERAL)

@@ -288,7 +288,7 @@ async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_pa
     # Nobody waits yet, so there is nothing that could be too long.
     second = asyncio.create_task(batcher.submit(rows(1)))
     await let_others_run()
-    with pytest.raises(QueueFull, match=r"1 images wait already, .* s of work; the limit is 1e-09 s"):
+    with pytest.raises(QueueFull, match=r"1 image waits already, .* s of work; the limit is 1e-09 s"):
         await batcher.submit(rows(2))
     assert batcher.refusal() is not None
     part = asyncio.create_task(batcher.submit(rows(3, 4)))

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from service.app import create_app
+from service.errors import QueueFull
 from service.model import FLOODED_RUN, LATE, TIMED_RUNS, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
@@ -87,6 +88,17 @@ async def test_a_start_waits_for_few_runs_of_a_net_that_takes_longer_than_the_lo
         assert len(engine.threads) == runs
         await model.predict(IMAGES)
     assert (engine.threads[-1] is threading.current_thread()) is inline
+
+
+async def test_who_comes_before_the_first_run_waits_no_longer_than_others(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "_seconds", lambda *_: 0.1)
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", max_queue_delay=0.5))
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        answers = await asyncio.gather(*(model.predict(IMAGES) for _ in range(20)), return_exceptions=True)
+    assert [isinstance(answer, QueueFull) for answer in answers] == [False] * 6 + [True] * 14
 
 
 @pytest.mark.parametrize(
