@@ -13,6 +13,8 @@ from fastapi import Response
 from service.flood import is_whole, request_line
 
 if TYPE_CHECKING:
+    import asyncio
+
     from starlette.types import Receive, Scope
 
     from service.gate import Gate
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
 OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
+NONSENSE = "Invalid HTTP request received."
 LAST_WORD = 0.05  # seconds for which a server that stops still hears who is connected
 
 
@@ -54,6 +57,8 @@ else:
             self._rests = 0
             """in a row, after each of which it asked again at once"""
             self._resting = self._stopping = False
+            self._nonsense = False
+            """what came last is no request, and those before it are yet to be answered"""
             self._answered: RequestResponseCycle | None = None
             """the latest request whose answer was begun; more may wait behind it"""
 
@@ -86,10 +91,20 @@ else:
                     pieces += [memoryview(piece)[upgrade.args[0] :], self._head_without_upgrade()]
                     self.parser = _parser(self)  # the other one reads no more if the connection was to close
                 except HttpParserError:
-                    self.logger.warning("Invalid HTTP request received.")
-                    self.send_400_response("Invalid HTTP request received.")
+                    self.logger.warning(NONSENSE)
+                    # What came before it is answered before it.
+                    if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+                        self.send_400_response(NONSENSE)
+                    else:
+                        self._nonsense = True
+                        self.flow.pause_reading()
                     return
             self.wait_for_client()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self._nonsense and self.cycle.response_complete and not self.transport.is_closing():
+                self.send_400_response(NONSENSE)
 
         def _head_without_upgrade(self) -> bytes:
             method, version = self.parser.get_method(), self.parser.get_http_version().encode()
@@ -152,6 +167,8 @@ else:
         def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
             gate, scope, self._answered = self._gate, cast("Scope", cycle.scope), cycle
             cycle.keep_alive &= not self._stopping
+            if not cycle.keep_alive:
+                cycle.transport = cast("asyncio.Transport", ClosedWhenHeard(self, cycle))
             found = None if gate is None or app is not self.app else gate.find(scope)
             # For a client who does not read the application waits until it does, and no more is read from it. Of one
             # who has sent more already, refused here one after the other, each would be a call within the one before.
@@ -231,7 +248,7 @@ else:
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
             if not cycle.keep_alive:
-                self.transport.close()
+                cycle.transport.close()
             self.on_response_complete()
 
         def _write(self, response: Response, more_headers: bytes = b"") -> None:
@@ -239,6 +256,20 @@ else:
             lines = [b"%b: %b\r\n" % header for header in headers]
             status = STATUS_LINE[response.status_code]
             self.transport.write(b"".join((status, *lines, more_headers, b"\r\n", response.body)))
+
+    class ClosedWhenHeard:
+        """A connection's transport as the cycle of its last request uses it. With something unread it would be reset,
+        and a client that first sends all it has would not get the answer that says that it was too much."""
+
+        def __init__(self, protocol: PatientProtocol, cycle: RequestResponseCycle) -> None:
+            self._protocol, self._cycle = protocol, cycle
+            self.write, self.is_closing = protocol.transport.write, protocol.transport.is_closing
+
+        def close(self) -> None:
+            if self._cycle.more_body:
+                self._protocol.close_when_heard()
+            else:
+                self._protocol.transport.close()
 
     def _parser(protocol: HttpToolsProtocol) -> HttpRequestParser:
         """As uvicorn has it: what comes after a request that closes the connection is ignored."""

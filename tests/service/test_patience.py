@@ -10,6 +10,7 @@ import pytest
 
 from service.patience import PatientProtocol, _unread
 from tests.service.options import uvicorns_options
+from tests.service.test_overload import URL
 from tests.service.test_protocol import Full, answer, full, request
 
 __all__ = ["full"]  # the fixture
@@ -69,16 +70,43 @@ async def test_a_client_that_vanishes_within_a_request_is_left_and_its_request_w
     writer.close()
 
 
-async def test_a_client_that_vanishes_within_its_next_request_is_left_after_the_answer(full: Full) -> None:
+@pytest.mark.parametrize("cut", [20, -5])  # within the head; within the body
+async def test_a_client_that_vanishes_within_its_next_request_is_left_after_the_answer(
+    full: Full, cut: int
+) -> None:
     reader, writer = await full.connect()
     await full.hold(writer)
-    writer.write(request()[:-5])
     connection = only(full)
-    while not connection.pipeline:  # noqa: ASYNC110 — nobody is told of it
+    writer.write(request()[:cut])
+    while not connection.within:  # noqa: ASYNC110 — nobody is told of it
         await asyncio.sleep(0)
+    assert connection.timeout_keep_alive_task is None
     connection.timeout_keep_alive = 0
     full.engine.go.set()
     assert (await answer(reader))[0] == 200
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "status"), [(URL, 503), ("/predict/nobody", 404)]
+)  # by the gate; the application
+async def test_a_client_that_wants_the_connection_closed_is_heard_out_before(
+    full: Full, url: str, status: int
+) -> None:
+    """Or it would be reset, and a client that sends all it has before it reads would not get the answer."""
+    reader, writer = await full.connect()
+    asked = request("Connection: close").replace(URL.encode(), url.encode())
+    writer.write(asked[:-5])
+    answered, headers, _ = await answer(reader)
+    assert (answered, headers["connection"]) == (status, "close")
+    connection = only(full)
+    assert not connection.transport.is_closing()
+    assert connection.timeout_keep_alive_task is not None
+    writer.write(asked[-5:])
+    while connection.within:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    assert connection.transport.is_closing()
     assert await reader.read() == b""
     writer.close()
 
@@ -192,6 +220,34 @@ async def test_a_client_that_never_reads_is_left_and_its_answers_with_it(full: F
         await until_unread(connection)
         await nobody_is_served(full)
         assert connection._reads is None
+
+
+async def test_a_client_that_never_reads_is_left_after_nonsense_too(full: Full) -> None:
+    loop = asyncio.get_running_loop()
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await loop.sock_sendall(client, ask(SMALL) * FEW)
+        while not (connection.cycle and connection.cycle.response_complete and not connection.pipeline):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await until_unread(connection)
+        connection.timeout_keep_alive = 0
+        await loop.sock_sendall(client, b"\0garbage\r\n\r\n")
+        await nobody_is_served(full)
+
+
+async def test_a_client_that_still_reads_may_ask_for_more(full: Full) -> None:
+    loop = asyncio.get_running_loop()
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await loop.sock_sendall(client, ask(LARGE))
+        await until_unread(connection)
+        connection._leave()
+        answered = await loop.sock_recv(client, BUFFER)
+        await loop.sock_sendall(client, ask(LARGE, "Connection: close"))
+        answered += await everything(client)
+        head, rest = answered.split(b"\r\n\r\n", 1)
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        assert len(rest) > 2 * length
 
 
 async def test_a_client_that_reads_no_more_is_left(full: Full) -> None:

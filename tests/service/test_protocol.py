@@ -555,3 +555,26 @@ def test_where_uvicorn_has_it_otherwise_the_service_does_without(monkeypatch: py
     assert http_protocol() is not HttpToolsProtocol
     monkeypatch.delattr(HttpToolsProtocol, "_start_asgi_task")
     assert http_protocol() == "auto"
+
+
+@pytest.mark.parametrize("asks", [1, 3])
+async def test_what_came_before_nonsense_is_answered_before_it(full: Full, asks: int) -> None:
+    reader, writer = await full.connect()
+    await full.hold(writer)
+    writer.write(request() * (asks - 1) + b"\0garbage\r\n\r\n")
+    connection: Any = next(iter(full.server.server_state.connections))
+    while not connection._nonsense:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    full.engine.go.set()
+    for _ in range(asks):
+        assert (await answer(reader))[0] == 200
+    assert b"HTTP/1.1 400 " in await reader.read()
+    writer.close()
+
+
+async def test_nonsense_in_place_of_a_body_is_told_at_once(full: Full) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(chunked([5])[: -len(b"0\r\n\r\n") - 30] + b"nonsense\r\n" * 5)
+    assert b"HTTP/1.1 400 " in await reader.read()
+    writer.close()
