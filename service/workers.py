@@ -36,6 +36,14 @@ class OwnQueue(socket.socket):
             raise
         return one
 
+    @classmethod
+    def held(cls, family: int, address: Any) -> "OwnQueue":
+        """For an address on which nobody listens. Raises OSError."""
+        try:
+            return cls.bound(family, address, reuse_address=False)
+        except OSError:  # connections of one process that has just stopped, which shared its port with none
+            return cls.bound(family, address)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _bound_by_worker, (int(self.family), self.getsockname())
 
@@ -54,7 +62,7 @@ def run(config: Config) -> None:
     with config.bind_socket() as probe:
         family, address = probe.family, probe.getsockname()
     _let_clients_send()
-    supervisor = Multiprocess(config, sockets=[OwnQueue.bound(family, address, reuse_address=False)])
+    supervisor = Multiprocess(config, sockets=[OwnQueue.held(family, address)])
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # what one process would end with; the supervisor only stops

@@ -62,7 +62,7 @@ def test_a_port_that_is_taken_is_not_shared_with_a_stranger() -> None:
 
 def test_a_port_that_workers_are_to_share_is_taken_before_they_listen() -> None:
     with ExitStack() as stack:
-        held = stack.enter_context(OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0), reuse_address=False))
+        held = stack.enter_context(OwnQueue.held(socket.AF_INET, ("127.0.0.1", 0)))
         of_worker = stack.enter_context(pickle.loads(ForkingPickler.dumps(held)))  # noqa: S301 — as uvicorn sends it
         assert of_worker.getsockname() == held.getsockname()
         other = stack.enter_context(socket.socket())
@@ -77,6 +77,23 @@ from uvicorn import Config
 from service import workers
 workers.run(Config("math:floor", interface="asgi3", lifespan="on", port=0, workers=2))
 """
+
+
+def test_what_is_left_of_one_process_that_has_just_stopped_is_no_obstacle() -> None:
+    with ExitStack() as stack:
+        before = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = before.getsockname()
+        client = stack.enter_context(socket.create_connection(address))
+        # Closed by the service first, the connection waits for what may still be under way.
+        before.accept()[0].close()
+        client.close()
+        before.close()
+        with pytest.raises(OSError, match="in use"):
+            OwnQueue.bound(socket.AF_INET, address, reuse_address=False)
+        held = stack.enter_context(OwnQueue.held(socket.AF_INET, address))
+        of_worker = stack.enter_context(pickle.loads(ForkingPickler.dumps(held)))  # noqa: S301 — as uvicorn sends it
+        of_worker.listen()
+        stack.enter_context(socket.create_connection(address))
 
 
 def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
