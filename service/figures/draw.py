@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from service.figures.request import FigureRequest
 from service.figures.style import Theme, colour, faint, style
@@ -15,6 +16,7 @@ from service.reports import Report, reliability, trainings
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
 NORMALISATION = ("BatchNormalization", "LayerNormalization")
+LINE = 12  # points, of one line of words above a panel
 
 
 def draw(request: FigureRequest) -> Figure:
@@ -69,7 +71,9 @@ class _Curve(NamedTuple):
 
 def _curves(report: Report) -> list[_Curve]:
     nets, manifest = trainings(report.history()), report.manifest
-    names = [manifest.name] if len(nets) == 1 else [member.name for member in manifest.members]
+    trained = [manifest] if len(nets) == 1 else manifest.members
+    # With the version: what is served under a member's name may be another net by now.
+    names = [f"{one.name} {one.version}" for one in trained]
     return [_Curve(name, report, history) for name, history in zip(names, nets, strict=True)]
 
 
@@ -88,23 +92,26 @@ def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, *, with_w
 
 
 def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figure:
-    """A histogram for each layer and tensor, on common axes for all models."""
+    """A histogram for each layer and tensor, on common axes for all models, and above it a line of words on each."""
     found = [_tensors(report, layer) for report in reports]
     panels = list(dict.fromkeys(panel for tensors in found for panel in tensors))
     columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.9 + 2.3 * rows))
+    height = 2.1 + len(reports) * LINE / 72
+    figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.9 + height * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     handles: dict[str, Any] = {}
-    headroom = 1.1 + 0.15 * len(reports)  # for a line of words on each model
     for axes, panel in zip(grid, panels, strict=False):
-        tops = []
+        tops, words = [], []
         for at, (report, tensors) in enumerate(zip(reports, found, strict=True)):
             if panel in tensors:
-                handles[report.manifest.name], top = _histogram(axes, tensors[panel], colour(theme, at), at)
+                own = colour(theme, at)
+                handles[report.manifest.name], top, said = _histogram(axes, tensors[panel], own)
                 tops.append(top)
-        title = " · ".join(panel) if layer is None else panel[1]
-        axes.set(title=title, ylim=(0, headroom * max(tops) or 1), ylabel="density", xlabel="weight")
+                words.append((said, own))
+        _put_above(axes, words)
+        axes.set_title(" · ".join(panel) if layer is None else panel[1], pad=LINE * len(words) + 6)
+        axes.set(ylim=(0, 1.1 * max(tops) or 1), ylabel="density", xlabel="weight")
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles))
@@ -123,8 +130,8 @@ def _tensors(report: Report, layer: str | None) -> dict[Panel, dict[str, Any]]:
     }
 
 
-def _histogram(axes: Axes, tensor: dict[str, Any], own: str, line: int) -> tuple[Any, float]:
-    """Draws one model's; gives what stands for it in the legend, and the height that is worth showing."""
+def _histogram(axes: Axes, tensor: dict[str, Any], own: str) -> tuple[Any, float, str]:
+    """Draws one model's; gives what stands for it in the legend, the height that is worth showing, and its words."""
     edges, counts = np.array(tensor["histogram"]["edges"]), np.array(tensor["histogram"]["counts"])
     # Densities, since the models' bins are not equally wide.
     density = counts / np.maximum(np.diff(edges) * max(counts.sum(), 1), np.finfo(float).tiny)
@@ -133,17 +140,17 @@ def _histogram(axes: Axes, tensor: dict[str, Any], own: str, line: int) -> tuple
     second, peak = np.sort(density)[-2:]
     cut = peak > 2 * second > 0  # weights that L2 has brought to 0: one bin that would flatten all others
     words = f"σ {tensor['standard_deviation']:.3g}" + (f" (peak {peak:.0f})" if cut else "")
-    axes.text(
-        0.03,
-        0.95 - 0.11 * line,
-        words,
-        color=own,
-        fontsize=8.5,
-        weight="bold",
-        va="top",
-        transform=axes.transAxes,
-    )
-    return outline, float(second if cut else peak)
+    return outline, float(second if cut else peak), words
+
+
+def _put_above(axes: Axes, lines: Sequence[tuple[str, str]]) -> None:
+    """Words, each in its colour. Not within the axes: a peak that is cut reaches their upper edge anywhere."""
+    for at, (words, own) in enumerate(lines, 1):
+        height = 4 + LINE * (len(lines) - at)
+        axes.annotate(
+            words, (0, 1), xycoords="axes fraction", xytext=(0, height), textcoords="offset points",
+            color=own, fontsize=8.5, weight="bold", va="bottom",
+        )  # fmt: skip
 
 
 def confusion_matrix(report: Report, theme: Theme) -> Figure:
@@ -167,7 +174,8 @@ def confusion_matrix(report: Report, theme: Theme) -> Figure:
                 column, row, f"{count}", ha="center", va="center", fontsize=8,
                 weight="bold" if row == column else "normal", color=_readable(image, errors[row, column]),
             )  # fmt: skip
-    figure.colorbar(image, ax=axes, shrink=0.8, label="images taken for another class")
+    whole = MaxNLocator(integer=True)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="images taken for another class", ticks=whole)
     _head(figure, [report], "confusion matrix")
     return figure
 
@@ -198,6 +206,8 @@ def calibration(report: Report, request: FigureRequest) -> Figure:
         ms=4,
         color=own,
         label="model",
+        clip_on=False,  # a point may be on the axes' edge: it is whole, and above their line
+        zorder=3,
     )
     metrics = manifest.metrics
     power = f" × entropy^{metrics.temperature_exponent:g}" if metrics.temperature_exponent else ""

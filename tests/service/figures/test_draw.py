@@ -1,10 +1,12 @@
 """service.figures.draw: what stands in the figures, by Matplotlib's own objects."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib import colors
+from matplotlib.text import Text
 
 from service.errors import UnknownLayer
 from service.figures.draw import draw
@@ -26,10 +28,11 @@ def test_learning_curves_have_every_epoch_and_mark_the_readings() -> None:
     assert words == [f"epoch {one['epoch']}\ntest {one['test_accuracy']:.1%}" for one in readings]
 
 
-def test_a_net_put_together_of_two_has_the_curves_of_both() -> None:
+def test_a_net_put_together_of_two_has_the_curves_of_both_with_their_versions() -> None:
+    towers = [f"{one['name']} {one['version']}" for one in manifest("cifar10-pair")["members"]]
     for names, legend in (
-        (["cifar10-pair"], ["cifar10-fast", "cifar10-residual"]),
-        (["mnist-l2", "cifar10-pair"], ["mnist-l2", "cifar10-fast", "cifar10-residual"]),
+        (["cifar10-pair"], towers),
+        (["mnist-l2", "cifar10-pair"], [f"mnist-l2 {latest('mnist-l2').name}", *towers]),
     ):
         figure = draw(request("training", *names))
         lines = [line for line in figure.axes[0].lines if str(line.get_label()).endswith("validation")]
@@ -67,11 +70,42 @@ def test_one_layer_shows_all_its_tensors() -> None:
         draw(request("weights", "mnist-l2", layer="flatten"))
 
 
+@pytest.mark.parametrize("layer", ["conv2d", None])
+def test_nothing_runs_through_the_words_of_a_histogram(layer: str | None) -> None:
+    figure = draw(request("weights", "mnist-baseline", "mnist-l2", layer=layer))
+    figure.draw_without_rendering()  # lays it out
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    words = [text for axes in panels for text in axes.texts]
+    assert any("peak" in text.get_text() for text in words)  # cut, by the upper edge of its axes
+    titles = [
+        one for axes in panels for one in axes.findobj(Text) if one.get_text() == axes.get_title(loc="left")
+    ]
+    assert len(titles) == len(panels)
+    boxes = [one.get_window_extent() for one in (*words, *titles, *panels)]
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
 def test_a_confusion_matrix_shows_every_count() -> None:
     axes = draw(request("confusion-matrix", "mnist-baseline")).axes[0]
     shown = sorted(int(text.get_text()) for text in axes.texts)
     matrix = manifest("mnist-baseline")["metrics"]["confusion"]
     assert shown == sorted(count for row in matrix for count in row if count)
+
+
+@pytest.mark.parametrize("name", ["mnist-compact", "cifar10-strided"])
+def test_images_are_counted_in_whole_numbers(name: str) -> None:
+    bar = draw(request("confusion-matrix", name)).axes[1]
+    ticks = [label.get_text() for label in bar.get_yticklabels()]
+    assert len(ticks) > 2
+    assert all(tick.isdecimal() for tick in ticks)
+
+
+def test_a_point_on_the_edge_of_a_reliability_diagram_is_whole() -> None:
+    above = draw(request("calibration", "cifar10-batchnorm")).axes[0]
+    model = next(line for line in above.lines if line.get_label() == "model")
+    assert np.min(np.asarray(model.get_ydata())) == above.get_ylim()[0]  # one is on the edge
+    assert not model.get_clip_on()
+    assert model.get_zorder() > above.spines["bottom"].get_zorder()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
