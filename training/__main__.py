@@ -15,6 +15,9 @@ from training.experiments import EXPERIMENTS
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 _LARGEST_SEED = 2**32 - 1  # that NumPy and Keras take
+# What commands import and serving does without: pyproject.toml's training extra, what that brings along, and the
+# other backend. Of these alone is it sure that an installation mends it; another missing module is a fault of ours.
+_BEYOND_SERVING = frozenset({"h5py", "jax", "keras", "onnx", "rich", "scipy", "tensorflow", "tf2onnx"})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,9 +56,9 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser(
         "report", help="draw a model's learning curves, weights, confusions, calibration"
     )
-    report.add_argument("name", metavar="NAME", help="a published model, see `list`")
+    report.add_argument("name", metavar="NAME", help="a published model, see `list`, or an alias")
     compare = commands.add_parser("compare", help="print and draw models side by side")
-    compare.add_argument("names", nargs="+", metavar="NAME", help="published models")
+    compare.add_argument("names", nargs="+", metavar="NAME", help="published models or aliases")
     for command in (report, compare):
         command.add_argument("--to", type=Path, help="folder for the figures (default: below build/reports)")
         command.add_argument(
@@ -126,6 +129,13 @@ def main(argv: list[str]) -> int:
         return _give_up(str(error))
     except OSError as error:
         return _give_up(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except ModuleNotFoundError as error:
+        if error.name not in _BEYOND_SERVING:
+            raise
+        return _give_up(
+            f"{sys.executable} has no {error.name}, which this command needs: `make test` installs it into .venv and "
+            "runs the tests; `uv sync --frozen --all-extras` only installs it"
+        )
     except KeyboardInterrupt as stop:
         print(file=sys.stderr)  # noqa: T201 — the terminal has written ^C
         _give_up(str(stop) or f"stopped; `{command}` does the rest")

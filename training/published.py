@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service.manifest import HISTORY, MANIFEST, Manifest
 from training.datasets import DataError
+from training.experiments import EXPERIMENTS
+
+ALIASES = "aliases.json"  # beside models/; the service reads it too
 
 
 class NotPublishedError(Exception):
@@ -51,6 +54,41 @@ def latest_manifest(artifacts: Path, name: str) -> Manifest | None:
     """The manifest of a model's highest version, or None. Raises DataError where it is damaged."""
     folder = latest_folder(artifacts, name)
     return None if folder is None else read_manifest(folder)
+
+
+def named_manifest(artifacts: Path, name: str) -> Manifest:
+    """The manifest of the highest version of a model, asked for by its name or an alias.
+
+    Raises DataError where there is none, which says what to do, or it is damaged.
+    """
+    model = name if latest_folder(artifacts, name) else _aliases(artifacts).get(name, name)
+    manifest = latest_manifest(artifacts, model)
+    if manifest is None:
+        asked = model if model == name else f"{model}, which {name} stands for"
+        raise DataError(f"{artifacts} has no {asked}: {_instead(artifacts, model)}")
+    return manifest
+
+
+def _instead(artifacts: Path, model: str) -> str:
+    """What to do about a model that is not published."""
+    if model in EXPERIMENTS:
+        return f"run `python -m training train {model}`"
+    folders = sorted((artifacts / "models").glob("*"))
+    models = [folder.name for folder in folders if latest_folder(artifacts, folder.name)]
+    aliases = [alias for alias, target in _aliases(artifacts).items() if target in models]
+    there = ", ".join(dict.fromkeys([*aliases, *models])) or "no model yet"
+    return f"it has {there}; `python -m training list` shows what can be trained"
+
+
+def _aliases(artifacts: Path) -> dict[str, str]:
+    """Alias → model; a model's own name goes before an alias, as in the service. Raises DataError."""
+    path = artifacts / ALIASES
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValidationError as error:
+        raise DataError(f'{path} is damaged: it is no JSON object of "alias": "model"') from error
 
 
 def history_text(history: list[dict[str, Any]]) -> str:

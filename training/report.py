@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.manifest import HISTORY, WEIGHT_STATISTICS, Manifest
-from training.datasets import DataError
-from training.published import latest_manifest
+from training.published import named_manifest
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("training", "weights", "confusion-matrix", "calibration")
@@ -25,14 +24,15 @@ COMPARED = ("training", "weights")  # what can be drawn on common axes
 
 def report(arguments: argparse.Namespace) -> int:
     """Write every figure of one model into a folder."""
-    manifest = _published(arguments.artifacts, arguments.name)
+    manifest = named_manifest(arguments.artifacts, arguments.name)
     folder: Path = arguments.to or Path("build", "reports", manifest.name)
     return _write(arguments, [manifest], KINDS, folder)
 
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print the models' figures side by side and draw them on common axes."""
-    manifests = [_published(arguments.artifacts, name) for name in dict.fromkeys(arguments.names)]
+    named = (named_manifest(arguments.artifacts, name) for name in arguments.names)
+    manifests = list({one.name: one for one in named}.values())  # a model and its alias are one
     console = Console(width=None if Console().is_terminal else 140)
     for table in (
         accuracy_table(arguments.artifacts, manifests),
@@ -125,13 +125,6 @@ def _figure(artifacts: Path, manifests: Sequence[Manifest], kind: str, theme: st
         command, input=json.dumps(request).encode(), stdout=subprocess.PIPE, check=True, cwd=ROOT
     )
     return done.stdout
-
-
-def _published(artifacts: Path, name: str) -> Manifest:
-    manifest = latest_manifest(artifacts, name)
-    if manifest is None:
-        raise DataError(f"{artifacts} has no {name}: run `python -m training train {name}`")
-    return manifest
 
 
 def _json(artifacts: Path, manifest: Manifest, file: str) -> dict[str, Any]:

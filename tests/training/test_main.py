@@ -1,12 +1,19 @@
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from training import __main__ as command_line
 from training import data_commands
 from training.__main__ import main
 from training.experiments import EXPERIMENTS
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+EXTRA = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["training"]
+OF_TRAINING = sorted({re.split(r"[^a-z0-9]", requirement)[0] for requirement in EXTRA} | {"h5py", "jax"})
 
 
 def test_list_names_every_experiment_with_the_figures_of_its_manifest(
@@ -26,6 +33,79 @@ def test_list_and_fetch_start_without_tensorflow() -> None:
         "assert 'tensorflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)  # noqa: S603
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (["fetch"], "rich"),
+        (["preprocess", "mnist"], "rich"),
+        (["list"], "rich"),
+        (["report", "mnist"], "rich"),
+        (["compare", "mnist", "cifar10"], "rich"),
+        (["train", "mnist-baseline"], "keras"),
+        (["export", "mnist-baseline"], "keras"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_where_only_serving_was_installed_one_line_says_what_to_do(
+    tmp_path: Path, arguments: list[str], missing: str
+) -> None:
+    done = _without(OF_TRAINING, arguments, tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"training: {sys.executable} has no {missing}, which this command needs: ")
+    assert "`make test`" in done.stderr
+    assert "`uv sync --frozen --all-extras`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_needs_only_what_serving_does(tmp_path: Path) -> None:
+    done = _without(OF_TRAINING, ["train", "--help"], tmp_path)
+    assert done.returncode == 0
+    assert "--resume" in done.stdout
+
+
+def _without(modules: list[str], arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m training` where these modules cannot be found, in an empty folder."""
+    code = f"""
+import runpy, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {modules}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, {str(PYPROJECT.parent)!r})
+sys.argv[1:] = {arguments}
+runpy.run_module("training", run_name="__main__")
+"""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)  # noqa: S603
+
+
+@pytest.mark.parametrize("module", OF_TRAINING)
+def test_everything_that_training_needs_can_be_missing(
+    module: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_import(module, monkeypatch)
+    assert main(["list"]) == 1
+    assert f"has no {module}, which this command needs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("module", ["training.typo", "service.typo", "typo", "keras.typo", "numpy"])
+def test_another_module_that_is_missing_stays_a_traceback(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _break_import(module, monkeypatch)
+    with pytest.raises(ModuleNotFoundError, match=re.escape(module)):
+        main(["list"])
+
+
+def _break_import(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> int:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(command_line, "run", failing)
 
 
 def test_missing_data_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

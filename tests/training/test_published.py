@@ -3,13 +3,16 @@ from pathlib import Path
 import pytest
 
 from service.manifest import HISTORY, MANIFEST
+from tests.service.shipped import linked
 from training.datasets import DataError
 from training.published import (
+    ALIASES,
     NotPublishedError,
     history_text,
     is_published,
     latest_folder,
     latest_manifest,
+    named_manifest,
     needed_folder,
 )
 
@@ -50,4 +53,42 @@ def test_a_damaged_manifest_is_one_line(tmp_path: Path, content: bytes, reason: 
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(DataError, match=rf"manifest\.json is damaged \({reason}.*") as caught:
         latest_manifest(tmp_path, "net")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_found_by_its_name_or_an_alias(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, "mnist-l2", "mnist-baseline", aliases={"mnist": "mnist-l2"})
+    assert named_manifest(artifacts, "mnist-l2").name == "mnist-l2"
+    assert named_manifest(artifacts, "mnist").name == "mnist-l2"
+
+
+def test_a_models_own_name_goes_before_an_alias(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, "mnist-l2", "mnist-baseline", aliases={"mnist-baseline": "mnist-l2"})
+    assert named_manifest(artifacts, "mnist-baseline").name == "mnist-baseline"
+
+
+def test_an_alias_of_what_is_not_there_asks_for_the_model(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, aliases={"mnist": "mnist-l2"})
+    with pytest.raises(DataError, match=r"no mnist-l2, which mnist stands for: run .* train mnist-l2`"):
+        named_manifest(artifacts, "mnist")
+
+
+def test_an_alias_of_nothing_is_not_offered(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, "mnist-l2", aliases={"old": "gone"})
+    with pytest.raises(DataError, match="has no gone, which old stands for: it has mnist-l2; "):
+        named_manifest(artifacts, "old")
+
+
+def test_where_there_is_no_model_list_shows_what_can_be_trained(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no net: it has no model yet; `python -m training list`"):
+        named_manifest(tmp_path, "net")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"mnist": 1}'])
+def test_damaged_aliases_are_one_line(tmp_path: Path, content: str) -> None:
+    artifacts = linked(tmp_path, "mnist-l2")
+    (artifacts / ALIASES).write_text(content)
+    assert named_manifest(artifacts, "mnist-l2").name == "mnist-l2"  # asks for no alias
+    with pytest.raises(DataError, match=rf"{ALIASES} is damaged: it is no JSON object") as caught:
+        named_manifest(artifacts, "mnist")
     assert "\n" not in str(caught.value)

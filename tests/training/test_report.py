@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.service.shipped import ARTIFACTS, manifest
+from tests.service.shipped import ARTIFACTS, linked, manifest
 from training.__main__ import main
 from training.published import latest_manifest
 from training.report import accuracy_table
@@ -21,6 +21,16 @@ def test_compare_prints_accuracy_weights_and_draws_them_together(
     rows = {words[0]: words[1:] for words in map(str.split, said.splitlines()) if words}
     assert float(rows["dense"][1]) < float(rows["dense"][0])
     assert {path.name for path in tmp_path.iterdir()} == {"training.png", "weights.png"}
+
+
+def test_compare_takes_aliases_and_a_model_and_its_alias_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.report._figure", lambda *_: b"")
+    monkeypatch.chdir(tmp_path)
+    artifacts = linked(tmp_path, "mnist-baseline", "mnist-l2", aliases={"mnist": "mnist-l2"})
+    assert main(["compare", "mnist", "mnist-baseline", "mnist-l2", "--artifacts", str(artifacts)]) == 0
+    assert "build/reports/mnist-l2-mnist-baseline/weights.png" in capsys.readouterr().out
 
 
 def test_a_pairs_epochs_and_lead_are_left_empty() -> None:
@@ -47,3 +57,15 @@ def test_a_model_that_is_not_published_says_what_to_do(
 ) -> None:
     assert main(["report", "mnist-baseline", "--artifacts", str(tmp_path)]) == 1
     assert "run `python -m training train mnist-baseline`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["report", "nope"], ["compare", "mnist-baseline", "nope"]])
+def test_a_name_of_nothing_is_answered_with_what_there_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    artifacts = linked(tmp_path, "mnist-baseline", "mnist-l2", aliases={"mnist": "mnist-l2"})
+    assert main([*arguments, "--artifacts", str(artifacts)]) == 1
+    said = capsys.readouterr().err
+    assert f"{artifacts} has no nope: it has mnist, mnist-baseline, mnist-l2; " in said
+    assert "train nope" not in said
+    assert said.count("\n") == 1
