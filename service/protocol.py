@@ -7,6 +7,7 @@ does without: the application answers the same, only slower.
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal, cast
+from weakref import ref
 
 from fastapi import Response
 
@@ -262,14 +263,18 @@ else:
         and a client that first sends all it has would not get the answer that says that it was too much."""
 
         def __init__(self, protocol: PatientProtocol, cycle: RequestResponseCycle) -> None:
-            self._protocol, self._cycle = protocol, cycle
+            # Weak, or the cycle would keep itself until the garbage collector comes by.
+            self._protocol, self._cycle = ref(protocol), ref(cycle)
             self.write, self.is_closing = protocol.transport.write, protocol.transport.is_closing
 
         def close(self) -> None:
-            if self._cycle.more_body:
-                self._protocol.close_when_heard()
+            protocol, cycle = self._protocol(), self._cycle()
+            if protocol is None or cycle is None:
+                return
+            if cycle.more_body:
+                protocol.close_when_heard()
             else:
-                self._protocol.transport.close()
+                protocol.transport.close()
 
     def _parser(protocol: HttpToolsProtocol) -> HttpRequestParser:
         """As uvicorn has it: what comes after a request that closes the connection is ignored."""

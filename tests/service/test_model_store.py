@@ -266,7 +266,7 @@ async def test_a_model_whose_engine_was_let_go_opens_it_answers_and_lets_go_of_i
     assert (await model.predict(stripe(3)[None])).argmax() == 3
     assert is_open(model)
     assert store.let_go() == []  # it was used just now
-    assert learned == 0 < model._batcher.load.seconds(1)
+    assert 0 < learned != model._batcher.load.seconds(1) > 0  # by the trial runs, then by the run
     model._used -= 3600
     assert store.let_go() == [model]
     assert not is_open(model)
