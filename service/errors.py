@@ -5,9 +5,12 @@ person who sent the request: it says what came, what was expected, and never a p
 """
 
 import logging
+import re
 from asyncio import CancelledError
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +22,8 @@ from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
 OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
+
+_NOT_IN_A_PATH = re.compile(rb"[^\w\-.~!$&'()*+,;=:@/%]|%(?![0-9A-Fa-f]{2})")
 
 log = logging.getLogger("convscope")
 
@@ -32,7 +37,7 @@ class ProblemBody(BaseModel):
     title: str = Field(examples=["Unknown model"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["there is no model 'mnits'; there are mnist, cifar10, …"])
-    instance: str | None = Field(None, description="the path that was asked for")
+    instance: str | None = Field(None, description="the path that was asked for, as it came")
 
 
 class ErrorBody(BaseModel):
@@ -123,7 +128,9 @@ class NotAcceptable(Problem):
 
 
 class TooManyBytes(Problem):
-    """The body is larger than the service takes. Send a smaller file, or raise CONVSCOPE_MAX_BODY_BYTES."""
+    """The body is larger than the service takes. Send a smaller file or fewer at once, or raise the limit:
+    CONVSCOPE_MAX_BODY_BYTES for a request with one image, CONVSCOPE_MAX_BATCH_BYTES for /predict/{model}/batch and for
+    all of /v2, where CONVSCOPE_MAX_JSON_BYTES is that of the JSON."""
 
     slug, title, status = "too-many-bytes", "Too many bytes", 413
 
@@ -182,20 +189,33 @@ class InternalError(Problem):
     """Something failed inside the service. It is in its log with the time; nothing of it is shown here."""
 
 
+def counted(number: int, noun: str) -> str:
+    """For a detail: `1 file`, `1,025 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def problem_types() -> dict[str, type[Problem]]:
     """Every problem type by its slug: what /problems/{slug} explains."""
     return {subclass.slug: subclass for subclass in Problem.__subclasses__()}
 
 
-def problem_response(path: str, problem: Problem) -> Response:
-    """Any problem as the answer at a path: `application/problem+json`, or what the path's protocol has instead."""
-    if f"{path}/".startswith(f"{OPEN_INFERENCE}/"):
+def problem_response(scope: Mapping[str, Any], problem: Problem) -> Response:
+    """Any problem as the answer to a request: `application/problem+json`, or what its path's protocol has instead."""
+    if f"{scope['path']}/".startswith(f"{OPEN_INFERENCE}/"):
         error = ErrorBody(error=problem.detail).model_dump_json()
         return Response(error, open_inference_status(problem.status), problem.headers, "application/json")
-    return Response(problem_json(path, problem), problem.status, problem.headers, PROBLEM_JSON)
+    return Response(problem_json(instance_of(scope), problem), problem.status, problem.headers, PROBLEM_JSON)
 
 
-def problem_json(path: str, problem: Problem) -> bytes:
+def instance_of(scope: Mapping[str, Any]) -> str:
+    """The path that was asked for, as it came: RFC 9457 has a URI reference there."""
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    escaped = _NOT_IN_A_PATH.sub(lambda found: b"%%%02X" % ord(found[0]), path).decode("ascii")
+    # With two slashes a reference begins with the name of a host (RFC 3986, section 4.2).
+    return f"/.{escaped}" if escaped.startswith("//") else escaped
+
+
+def problem_json(instance: str, problem: Problem) -> bytes:
     """A problem's body. An overload has many refusals: a ProblemBody for each would double what one costs."""
     return to_json(
         {
@@ -203,7 +223,7 @@ def problem_json(path: str, problem: Problem) -> bytes:
             "title": problem.title,
             "status": problem.status,
             "detail": problem.detail,
-            "instance": path,
+            "instance": instance,
         }
     )
 
@@ -222,22 +242,21 @@ def add_error_handlers(app: FastAPI) -> None:
 
 async def answer(request: Request, error: Exception) -> Response:
     """The one handler."""
-    # Not request.url.path: it is put together and taken apart again, and an overload has many refusals.
-    path: str = request.scope["path"]
+    scope = request.scope
     match error:
         case Problem():
-            return problem_response(path, error)
+            return problem_response(scope, error)
         case RequestValidationError():
-            return problem_response(path, InvalidParameter("; ".join(map(_expected, error.errors()))))
+            return problem_response(scope, InvalidParameter("; ".join(map(_expected, error.errors()))))
         case ClientDisconnect():
             # Nobody reads this answer; 499 is what proxies write into their logs for it.
             return Response(status_code=499)
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             return _method_not_allowed(request)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            detail = f"there is nothing at {path}; GET /docs lists every path"
-            return problem_response(path, NotFound(detail))
-    return problem_response(path, InternalError("something failed inside the service; it is in the log"))
+            detail = f"there is nothing at {scope['path']}; GET /docs lists every path"
+            return problem_response(scope, NotFound(detail))
+    return problem_response(scope, InternalError("something failed inside the service; it is in the log"))
 
 
 def unforeseen(error: BaseException, method: str, path: str) -> Problem:
@@ -273,4 +292,4 @@ def _method_not_allowed(request: Request) -> Response:
     if request.method == "OPTIONS":
         return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": allow})
     detail = f"{request.method} is not possible here; {allow} are"
-    return problem_response(request.scope["path"], MethodNotAllowed(detail, {"Allow": allow}))
+    return problem_response(request.scope, MethodNotAllowed(detail, {"Allow": allow}))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.aside import Aside
 from service.engines import Engine
-from service.errors import InvalidParameter, NotInArtifact, UnknownLayer
+from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, counted
 from service.manifest import FEATURE_MAPS, Layer, Manifest
 
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
@@ -70,7 +70,9 @@ def parse_channels(text: str | None, layer: Layer) -> list[int]:
         if start > stop:
             raise InvalidParameter(f"channels={text}: the range {part.strip()} runs backwards")
         if stop >= count:
-            raise InvalidParameter(f"channels={text}: {layer.name} has {count} channels, 0 to {count - 1}")
+            raise InvalidParameter(
+                f"channels={text}: {layer.name} has {counted(count, 'channel')}, 0 to {count - 1}"
+            )
         chosen |= dict.fromkeys(range(start, stop + 1))
     return list(chosen)
 

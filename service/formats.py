@@ -7,15 +7,16 @@ from starlette.requests import Request
 from service.errors import NotAcceptable
 
 
-def choose_format(request: Request, offers: Mapping[str, str]) -> str:
-    """One of `offers` (format → media type, the default first). Raises NotAcceptable.
+def choose_format(request: Request, offers: Mapping[str, str], hint: str | None = None) -> str:
+    """One of `offers` (format → media type, the default first). Raises NotAcceptable, which ends with the hint.
 
     >>> {"png": "image/png", "json": "application/json"}
     """
     asked = request.query_params.get("format")
+    more = f"; {hint}" if hint else ""
     if asked is not None:
         if asked not in offers:
-            raise NotAcceptable(f"format={asked} cannot be made here; {', '.join(offers)} can")
+            raise NotAcceptable(f"format={asked} cannot be made here; {', '.join(offers)} can{more}")
         return asked
     accept = request.headers.get("accept", "*/*")
     ranges = [_media_range(one) for one in accept.split(",")]
@@ -23,7 +24,7 @@ def choose_format(request: Request, offers: Mapping[str, str]) -> str:
     best = max(offers, key=lambda name: _wanted(ranges, offers[name]))
     if _wanted(ranges, offers[best])[0] > 0:
         return best
-    raise NotAcceptable(f"Accept: {accept} cannot be met; there are {', '.join(offers.values())}")
+    raise NotAcceptable(f"Accept: {accept} cannot be met; there are {', '.join(offers.values())}{more}")
 
 
 def _media_range(text: str) -> tuple[str, float]:

@@ -45,7 +45,7 @@ class Gate:
         """of all connections of the server"""
         self.turns_away: dict[bytes, _Way] = {}
         """what overloaded models refused, by its first line: a server may ask `refusal` before it parses the like"""
-        self._latest: tuple[str, str, Response] | None = None
+        self._latest: tuple[bytes, str, Response] | None = None
         """path, detail and answer of the latest refusal: between two runs of a flood they are all the same"""
 
     def admit(self, route: HotRoute, name: str, scope: Scope) -> Refused | None:
@@ -78,9 +78,9 @@ class Gate:
 
     def _refused(self, way: _Way, problem: Problem, rest: float) -> Refused:
         self._metrics.request(way.route.path, "POST", problem.status, 0.0)
-        path: str = way.scope["path"]
+        path: bytes = way.scope["raw_path"]
         if self._latest is None or self._latest[:2] != (path, problem.detail):
-            self._latest = path, problem.detail, problem_response(path, problem)
+            self._latest = path, problem.detail, problem_response(way.scope, problem)
         return self._latest[2], rest
 
     async def answer(self, route: HotRoute, name: str, scope: Scope, receive: Receive) -> Response | None:
@@ -92,7 +92,7 @@ class Gate:
         except CallerGoneError:
             response = None
         except (Exception, asyncio.CancelledError) as error:
-            response = problem_response(scope["path"], unforeseen(error, scope["method"], scope["path"]))
+            response = problem_response(scope, unforeseen(error, scope["method"], scope["path"]))
         status = CLIENT_GONE if response is None else response.status_code
         self._metrics.request(route.path, scope["method"], status, perf_counter() - started)
         return response

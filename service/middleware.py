@@ -49,7 +49,7 @@ class Observer:
             problem = unforeseen(error, method, scope["path"])
             if status:  # too late for another answer: the server must cut the connection
                 raise
-            await problem_response(scope["path"], problem)(scope, receive, observed)
+            await problem_response(scope, problem)(scope, receive, observed)
         finally:
             self._record(scope, method, status, perf_counter() - started)
 

@@ -28,7 +28,9 @@ class PreparationQuery(VersionQuery):
         "auto", description="none: the image is already as large as the model's input and is used as it is"
     )
     invert: Literal["auto", "yes", "no"] = Field(
-        "auto", description="for digits: whether ink is darker than its ground; auto finds out"
+        "auto",
+        description="whether light and dark change places, as a digit needs whose ink is darker than its ground. auto "
+        "finds out for digits; with preprocess=none, and for colour images, it is the same as no",
     )
     fit: Literal["cover", "contain", "stretch"] = Field(
         "cover", description="for colour images of another shape: crop, pad or distort"

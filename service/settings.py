@@ -1,9 +1,10 @@
 """Every knob of the service. Each is set by the environment variable CONVSCOPE_<NAME>; nothing is read at import."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, DirectoryPath, Field, TypeAdapter, field_validator
+from pydantic import AfterValidator, AliasChoices, DirectoryPath, Field, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engines import EngineName, Precision, choose
@@ -11,6 +12,21 @@ from service.standby import KeepOpen
 
 ROOT = Path(__file__).resolve().parent.parent
 MEBIBYTE = 1024 * 1024
+ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def _origin(text: str) -> str:
+    """As a browser writes it, which is what requests are compared with: anything else would never fit."""
+    origin = text.lower()
+    if origin != "*" and ORIGIN.fullmatch(origin) is None:
+        raise ValueError(
+            "it is no origin, as https://example.org or http://localhost:3000 are, with nothing after them; "
+            "* stands for all"
+        )
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class Settings(BaseSettings):
@@ -161,10 +177,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is logged"
     )
-    cors_origins: Annotated[list[str], NoDecode] = Field(
+    cors_origins: Annotated[list[Origin], NoDecode] = Field(
         [],
-        description="origins whose pages may call this, with commas between them or as a JSON list, * for all; "
-        "off unless asked for",
+        description="origins whose pages may call this, as https://example.org, with commas between them or as a JSON "
+        "list, * for all; off unless asked for",
     )
 
     @field_validator("engine")

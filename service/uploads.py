@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import InvalidParameter, NotAnImage, TooManyBytes
+from service.errors import InvalidParameter, NotAnImage, TooManyBytes, counted
 
 ACCEPTED = (
     "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
@@ -41,9 +41,10 @@ async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
     body = await read_body(request, max_bytes)
     uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
     if len(uploads) > 1:
-        raise InvalidParameter(f"the form has {len(uploads)} files in '{field}'; one is expected here")
+        raise InvalidParameter(f"the form has {len(uploads):,} files in '{field}'; one is expected here")
     if not uploads[0].data:
-        raise InvalidParameter("the body is empty; " + ACCEPTED)
+        what = "the body" if boundary is None else f"the form's file in '{field}'"
+        raise InvalidParameter(f"{what} is empty; {ACCEPTED}")
     return uploads[0]
 
 
@@ -55,7 +56,7 @@ async def read_many(request: Request, *, field: str, max_bytes: int, max_files: 
         raise InvalidParameter(f"the body is empty; send a multipart/form-data form with files in '{field}'")
     uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
     if len(uploads) > max_files:
-        raise InvalidParameter(f"the form has {len(uploads)} files; at most {max_files} are answered at once")
+        raise InvalidParameter(f"the form has {len(uploads):,} files; at most {max_files:,} may come at once")
     return uploads
 
 
@@ -87,13 +88,17 @@ def _boundary(content_type: bytes) -> bytes | None:
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises TooManyBytes: by Content-Length before a byte is read, else as soon as it is
-    too long."""
+    too long.
+
+    The connection stays open: the server discards what still comes. To close it now would reset it, and
+    a client that is still sending would never see the answer.
+    """
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit():
             # Python refuses to read thousands of digits.
             length = int(value.lstrip(b"0")[:MOST_DIGITS] or b"0")
             if length > max_bytes:
-                raise _too_many_bytes(f"the body has {length:,} bytes", max_bytes)
+                raise TooManyBytes(f"the body has {length:,} bytes; the limit is {max_bytes:,}")
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -103,16 +108,10 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > max_bytes:
-            raise _too_many_bytes(f"the body has more than {size:,} bytes", max_bytes)
+            raise TooManyBytes(f"the body has more than {counted(max_bytes, 'byte')}, which is the limit")
         if not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else bytes(chunk)
         chunks.append(chunk)
-
-
-def _too_many_bytes(found: str, limit: int) -> TooManyBytes:
-    # The connection stays open: the server discards what still comes. To close it now would reset it, and
-    # a client that is still sending would never see this answer.
-    return TooManyBytes(f"{found}; the limit is {limit:,}")
 
 
 def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
@@ -121,7 +120,7 @@ def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
     # The first delimiter has no line before it; the last is followed by "--".
     pieces = (b"\r\n" + body).split(delimiter, MAX_PARTS + 1)
     if len(pieces) > MAX_PARTS:
-        raise InvalidParameter(f"the form has more than {MAX_PARTS} parts")
+        raise InvalidParameter(f"the form has more than {MAX_PARTS:,} parts")
     last = next((at for at, piece in enumerate(pieces) if at and piece.startswith(b"--")), None)
     if last is None:
         raise InvalidParameter("the form is cut off or broken: its closing boundary is missing")

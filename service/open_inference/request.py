@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from service.errors import InvalidParameter, TooManyBytes
+from service.errors import InvalidParameter, TooManyBytes, counted
 from service.manifest import IMAGE_INPUT, InputSpec
 from service.open_inference import tensors
 from service.open_inference.tensors import Form, Images, shown
@@ -158,9 +158,11 @@ def _input(head: Object, spec: InputSpec, max_files: int) -> tuple[Form, object,
     if len(inputs) != 1:
         raise InvalidParameter(f"one input is expected, {IMAGE_INPUT}; inputs has {len(inputs)}")
     tensor = _object(inputs[0], "an input")
-    if tensor.get("name") != IMAGE_INPUT:
-        raise InvalidParameter(f"the input is {IMAGE_INPUT!r}, not {shown(tensor.get('name'))}")
-    form = tensors.check_form(tensor.get("datatype"), tensor.get("shape"), spec, max_files)
+    name = _member(tensor, "name", "an input")
+    if name != IMAGE_INPUT:
+        raise InvalidParameter(f"the input is {IMAGE_INPUT!r}, not {shown(name)}")
+    datatype, shape = (_member(tensor, one, IMAGE_INPUT) for one in ("datatype", "shape"))
+    form = tensors.check_form(datatype, shape, spec, max_files)
     size = _parameters(tensor, IMAGE_INPUT).get("binary_data_size")
     data = tensor.get("data")
     if (data is None) == (size is None):
@@ -174,13 +176,15 @@ def _images(head: _Head, tail: memoryview | None) -> Images:
     size = head.size
     if size is None:
         if tail:
-            raise InvalidParameter(f"{len(tail)} bytes are left over after the JSON and no tensor is binary")
+            raise InvalidParameter(
+                f"{counted(len(tail), 'byte')} came after the JSON, and no tensor is binary"
+            )
         return tensors.from_json(head.data, head.form)
     if tail is None:
         raise InvalidParameter(f"{IMAGE_INPUT}: binary_data_size needs the header {LENGTH_HEADER}")
     if type(size) is not int or size != len(tail):
         raise InvalidParameter(
-            f"{IMAGE_INPUT}: binary_data_size is {shown(size)}, {len(tail)} bytes follow the JSON"
+            f"{IMAGE_INPUT}: binary_data_size is {shown(size)}, {counted(len(tail), 'byte')} came after the JSON"
         )
     return tensors.from_bytes(tail, head.form)
 
@@ -194,7 +198,7 @@ def _outputs(head: Object, binary: bool) -> Sequence[Asked]:
 
 
 def _asked(output: Object, binary: bool) -> Asked:
-    name = output.get("name")
+    name = _member(output, "name", "an output")
     if not isinstance(name, str):
         raise InvalidParameter(f"the name of an output must be a string, not {shown(name)}")
     parameters = _parameters(output, name)
@@ -210,8 +214,14 @@ def _object(value: object, what: str) -> Object:
     return value
 
 
+def _member(owner: Object, name: str, what: str) -> object:
+    if name not in owner:
+        raise InvalidParameter(f"{what}: {name} is missing")
+    return owner[name]
+
+
 def _list(head: Object, name: str) -> list[Any]:
-    value = head.get(name)
+    value = _member(head, name, "the body")
     if not isinstance(value, list):
         raise InvalidParameter(f"{name} must be a list, not {shown(value)}")
     return value

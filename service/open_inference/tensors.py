@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import InvalidParameter
+from service.errors import InvalidParameter, counted
 from service.manifest import IMAGE_INPUT, InputSpec
 
 DATATYPES = {
@@ -30,13 +30,19 @@ class _Short(Repr):
         # Python refuses to write more than 4,300 digits, and nobody would read them.
         return repr(x) if x.bit_length() <= 64 else f"a number of {x.bit_length()} bits"
 
+    def repr_bool(self, x: bool, level: int) -> str:
+        return "true" if x else "false"
+
+    def repr_NoneType(self, x: None, level: int) -> str:  # noqa: N802 - reprlib looks it up by the type's name
+        return "null"
+
 
 _short = _Short()
 _short.maxstring = _short.maxother = 60
 
 
 def shown(value: object) -> str:
-    """What a client sent, short enough for a message."""
+    """What a client sent, short enough for a message, and with JSON's own words where those are not Python's."""
     return _short.repr(value)
 
 
@@ -62,11 +68,17 @@ def check_form(datatype: object, shape: object, spec: InputSpec, max_files: int)
         raise InvalidParameter(
             f"{IMAGE_INPUT}: {datatype} of shape {[-1, *image]} is expected, {shown(shape)} came"
         )
-    if not 1 <= shape[0] <= MOST_IMAGES:
-        raise InvalidParameter(f"{IMAGE_INPUT}: shape {shown(shape)} is of no number of images, 1 or more")
+    if shape[0] < 1:
+        raise InvalidParameter(
+            f"{IMAGE_INPUT}: shape {shown(shape)} begins with the number of images, which must be 1 or more"
+        )
+    if shape[0] > MOST_IMAGES:
+        raise InvalidParameter(
+            f"{IMAGE_INPUT}: shape {shown(shape)} begins with the number of images, more than any body holds"
+        )
     if datatype == "BYTES" and shape[0] > max_files:
         raise InvalidParameter(
-            f"{IMAGE_INPUT}: {shown(shape[0])} encoded images; at most {max_files} are answered at once"
+            f"{IMAGE_INPUT}: {shape[0]:,} encoded images; at most {max_files:,} may come at once"
         )
     return Form(datatype, tuple(shape))
 
@@ -111,7 +123,7 @@ def from_raw(body: memoryview, spec: InputSpec) -> NDArray[np.uint8]:
     if not body or len(body) % prod(shape):
         raise InvalidParameter(
             f"a body without JSON holds whole images of {prod(shape)} bytes, UINT8 {[-1, *shape]}; "
-            f"{len(body)} bytes came"
+            f"{counted(len(body), 'byte')} came"
         )
     return np.frombuffer(body, np.uint8).reshape(-1, *shape)
 
@@ -150,7 +162,7 @@ def _flat(data: object, shape: tuple[int, ...]) -> list[Any]:
         raise InvalidParameter(f"{IMAGE_INPUT}: shape is {list(shape)}, data is nested as {nesting}")
     if len(level) != prod(shape):
         raise InvalidParameter(
-            f"{IMAGE_INPUT}: shape {list(shape)} has {prod(shape)} values, data has {len(level)}"
+            f"{IMAGE_INPUT}: shape {list(shape)} has {counted(prod(shape), 'value')}, data has {len(level):,}"
         )
     return level
 
@@ -184,11 +196,11 @@ def _elements(data: memoryview, count: int) -> list[bytes]:
         if at > len(data):
             raise InvalidParameter(
                 f"{IMAGE_INPUT}: element {number} of BYTES ends at byte {at} of {len(data)}; "
-                f"each of the {count} is 4 bytes of length, little-endian, and so many bytes"
+                "an element is 4 bytes of length, little-endian, and so many bytes"
             )
         elements.append(bytes(data[start:at]))
     if at < len(data):
         raise InvalidParameter(
-            f"{IMAGE_INPUT}: {len(data) - at} bytes are left over after the {count} elements of BYTES"
+            f"{IMAGE_INPUT}: {counted(len(data) - at, 'byte')} too many came after {counted(count, 'element')} of BYTES"
         )
     return elements

@@ -22,6 +22,7 @@ from service.errors import (
     NotAcceptable,
     NotAnImage,
     NotInArtifact,
+    Problem,
     QueueFull,
     TooManyBytes,
     TooManyPixels,
@@ -51,6 +52,7 @@ OF_A_LAYER = {
     "npz": "application/x-npz",
 }
 OF_ALL = {kind: OF_A_LAYER[kind] for kind in ("json", "npz")}
+ONLY_OF_A_LAYER = " and ".join(kind for kind in OF_A_LAYER if kind not in OF_ALL)
 
 router = APIRouter(tags=["feature maps"])
 
@@ -65,7 +67,9 @@ class _Shown(VersionQuery):
     )
     theme: Literal["light", "dark"] = Field("light", description="of the png")
     format: str | None = Field(
-        None, description="else by Accept, else json", json_schema_extra={"enum": list(OF_A_LAYER)}
+        None,
+        description=f"else by Accept, else json; {ONLY_OF_A_LAYER} need `layer`",
+        json_schema_extra={"enum": list(OF_A_LAYER)},
     )
 
 
@@ -88,21 +92,21 @@ class _Looked(NamedTuple):
     query: SampleMapsQuery | ImageMapsQuery
 
 
-def _documented(*kinds: type) -> Responses:
+def _documented(body: object, *kinds: type[Problem]) -> Responses:
     others = {media_type: BINARY for kind, media_type in OF_A_LAYER.items() if kind != "json"}
     text = "the layers, or one layer's maps as numbers, a picture, or a NumPy file"
     common = problems(
         UnknownModel, UnknownVersion, UnknownLayer, *kinds, NotInArtifact, NotAcceptable, InvalidParameter,
         QueueFull, DeadlinePassed,
     )  # fmt: skip
-    return example(inside_examples.FEATURE_MAPS, text, others) | common
+    return example(body, text, others) | common
 
 
 @router.get(
     "/models/{model}/feature-maps",
     operation_id="get_feature_maps",
     response_model=FeatureMapList | FeatureMapValues,
-    responses=_documented(UnknownDataset, UnknownSample),
+    responses=_documented(inside_examples.FEATURE_MAPS, UnknownDataset, UnknownSample),
 )
 async def get_feature_maps(
     request: Request, model: ModelName, query: Annotated[SampleMapsQuery, Query()]
@@ -124,9 +128,12 @@ async def get_feature_maps(
     "/models/{model}/feature-maps",
     operation_id="make_feature_maps",
     response_model=FeatureMapList | FeatureMapValues,
-    responses=_documented(TooManyBytes, TooManyPixels, NotAnImage, UndecodableImage, BlankImage),
+    responses=_documented(
+        inside_examples.FEATURE_MAPS_OF_AN_IMAGE,
+        TooManyBytes, TooManyPixels, NotAnImage, UndecodableImage, BlankImage,
+    ),
     openapi_extra=one_image(FILE_FIELD),
-)
+)  # fmt: skip
 async def make_feature_maps(
     request: Request, model: ModelName, query: Annotated[ImageMapsQuery, Query()]
 ) -> Response:
@@ -156,11 +163,10 @@ def _check(request: Request, model: Model, query: _Shown) -> str:
     if query.layer is not None:
         parse_channels(query.channels, find_layer(model.manifest, query.layer))
         return choose_format(request, OF_A_LAYER)
+    a_layer = f"layer={model.manifest.layers[0].name}"
     if query.channels is not None:
-        raise InvalidParameter(
-            f"channels={query.channels} needs a layer, as layer={model.manifest.layers[0].name}"
-        )
-    return choose_format(request, OF_ALL)
+        raise InvalidParameter(f"channels={query.channels} needs a layer, as {a_layer}")
+    return choose_format(request, OF_ALL, f"{ONLY_OF_A_LAYER} need a layer, as {a_layer}")
 
 
 async def _respond(request: Request, looked: _Looked, chosen: str) -> Response:

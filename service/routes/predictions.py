@@ -32,6 +32,7 @@ from service.errors import (
     UndecodableImage,
     UnknownModel,
     UnknownVersion,
+    instance_of,
 )
 from service.images import Prepared, PrepareOptions
 from service.model import Model
@@ -231,7 +232,7 @@ def _batch_answer(
 
 
 def _batch_problem(request: Request, upload: Upload, problem: Problem) -> BatchProblem:
-    return {"file": upload.name, "problem": problem.body(request.url.path)}
+    return {"file": upload.name, "problem": problem.body(instance_of(request.scope))}
 
 
 def _top(ranking: Ranking, classes: list[str], count: int) -> list[RankedClass]:

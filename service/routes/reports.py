@@ -54,7 +54,20 @@ class ReportQuery(VersionQuery):
 class ComparedQuery(ReportQuery):
     """In which form, and beside what."""
 
-    against: str | None = Field(None, description="another model or alias: the png shows both on common axes")
+    against: str | None = Field(
+        None,
+        description="another model or alias: the png shows both on common axes, the JSON has its numbers as `against`",
+    )
+
+
+class CurvesQuery(ComparedQuery):
+    """The same of the learning curves."""
+
+    against: str | None = Field(
+        None,
+        description="another model or alias: the png shows both on common axes; the JSON is of the one model all the "
+        "same, though there must be the other",
+    )
 
 
 def _documented(body: object, *kinds: type[Problem]) -> Responses:
@@ -71,7 +84,7 @@ def _documented(body: object, *kinds: type[Problem]) -> Responses:
     responses=_documented(inside_examples.TRAINING),
 )
 async def get_training(
-    request: Request, model: ModelName, query: Annotated[ComparedQuery, Query()]
+    request: Request, model: ModelName, query: Annotated[CurvesQuery, Query()]
 ) -> Response:
     """Loss and accuracy of every epoch; as png the learning curves, of two models with `against`."""
     served = find_model(request, model, query)

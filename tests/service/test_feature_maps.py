@@ -132,6 +132,11 @@ def test_other_channels_are_refused(text: str) -> None:
         parse_channels(text, LAYER)
 
 
+def test_a_channel_that_is_alone_is_no_plural() -> None:
+    with pytest.raises(InvalidParameter, match="c has 1 channel, 0 to 0"):
+        parse_channels("1", LAYER.model_copy(update={"shape": [2, 2, 1]}))
+
+
 def test_a_channel_is_dead_when_it_is_0_everywhere() -> None:
     values = np.zeros((2, 2, 4), np.float32)
     values[0, 1, 2], values[1, 1, 3] = 3, -1

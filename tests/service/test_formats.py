@@ -42,6 +42,12 @@ def test_an_unknown_format_lists_those_there_are() -> None:
         choose_format(request("format=xml"), OFFERS)
 
 
+@pytest.mark.parametrize("asked", [request("format=xml"), request(accept="text/csv")])
+def test_a_refusal_ends_with_the_hint(asked: Request) -> None:
+    with pytest.raises(NotAcceptable, match=r"; ask elsewhere$"):
+        choose_format(asked, OFFERS, "ask elsewhere")
+
+
 @pytest.mark.parametrize("accept", ["text/csv", "image/png;q=0"])
 def test_nothing_acceptable_lists_the_media_types(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, application/json"):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from fastapi import FastAPI, Request, Response
@@ -99,7 +100,7 @@ def scope_of(path: str, query: bytes = b"") -> Scope:
     return {
         "type": "http",
         "method": "POST",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query,
         "headers": [],
@@ -175,6 +176,7 @@ def test_refusals_are_made_anew_where_they_differ(entrance: Entrance) -> None:
     changed = refused("/predict/flooded")
     assert (b"7 images" in changed, b"/predict/flooded" in changed) == (True, True)
     assert refused("/predict/flooded") == changed
+    assert b'"/predict/%66looded"' in refused("/predict/%66looded")
 
 
 def test_no_more_than_some_first_lines_are_remembered(entrance: Entrance) -> None:

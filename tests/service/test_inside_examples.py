@@ -39,6 +39,9 @@ async def test_documented_answers_are_real(tmp_path: Path) -> None:
         for path, shown in documented.items():
             real = (await client.get(path)).json()
             assert begins(real, shown), path
+        image = (await client.get("/samples/mnist/0")).content
+        answer = await client.post(f"{HOME}/feature-maps", content=image)
+        assert begins(answer.json(), inside_examples.FEATURE_MAPS_OF_AN_IMAGE)
 
 
 async def test_a_model_links_to_all_that_is_known_of_it(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_requests_that_begin_alike_have_pixels_of_their_own_and_one_of_another_l
     for _ in range(2):
         for pixels in (PIXELS, 255 - PIXELS):
             assert np.array_equal(read_tensor(pixels.tobytes(), parameters=of_size(12)), pixels)
-        with pytest.raises(InvalidParameter, match="11 bytes follow the JSON"):
+        with pytest.raises(InvalidParameter, match="11 bytes came after the JSON"):
             read_tensor(b"x" * 11, parameters=of_size(12))
 
 
@@ -121,13 +121,23 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     ({"datatype": "INT64"}, "takes UINT8 (0…255), FP32 (0…1) or BYTES (PNG, JPEG, …), not INT64"),
     ({"shape": [2, 6]}, "UINT8 of shape [-1, 2, 3, 1] is expected, [2, 6] came"),
     ({"shape": [2, 1, 2, 3]}, "[-1, 2, 3, 1] is expected"),
-    ({"shape": [-1, 2, 3, 1]}, "is of no number of images, 1 or more"),
-    ({"shape": [0, 2, 3, 1], "data": []}, "is of no number of images"),
+    ({"shape": [-1, 2, 3, 1]}, "[-1, 2, 3, 1] begins with the number of images, which must be 1 or more"),
+    (
+        {"shape": [0, 2, 3, 1], "data": []},
+        "[0, 2, 3, 1] begins with the number of images, which must be 1 or more",
+    ),
     ({"shape": [2.0, 2, 3, 1]}, "whole numbers"),
     ({"shape": [True, 2, 3, 1]}, "whole numbers"),
     ({"shape": 12}, "must be a list"),
-    ({"shape": None}, "must be a list"),
-    ({"shape": [10**4299, 2, 3, 1]}, "[a number of 14281 bits, 2, 3, 1] is of no number of images"),
+    ({"shape": None}, "must be a list of whole numbers, not null"),
+    ({"shape": [None, {"a": False}]}, "not [null, {'a': false}]"),
+    ({"datatype": None}, "null is no datatype"),
+    ({"name": None}, "'image', not null"),
+    (
+        {"shape": [10**4299, 2, 3, 1]},
+        "[a number of 14281 bits, 2, 3, 1] begins with the number of images, more",
+    ),
+    ({"shape": [2**40, 2, 3, 1]}, "begins with the number of images, more than any body holds"),
     ({"shape": [3, 2, 3, 1]}, "has 18 values, data has 12"),
     ({"data": NUMBERS[:-1]}, "has 12 values, data has 11"),
     ({"data": []}, "data has 0"),
@@ -143,19 +153,21 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     ({"data": [256, *NUMBERS[1:]]}, "from 0 to 255, not 256"),
     ({"data": [-1, *NUMBERS[1:]]}, "from 0 to 255, not -1"),
     ({"data": [0.5, *NUMBERS[1:]]}, "from 0 to 255, not 0.5"),
-    ({"data": [True, *NUMBERS[1:]]}, "from 0 to 255, not True"),
-    ({"data": [None, *NUMBERS[1:]]}, "from 0 to 255, not None"),
+    ({"data": [True, *NUMBERS[1:]]}, "from 0 to 255, not true"),
+    ({"data": [None, *NUMBERS[1:]]}, "from 0 to 255, not null"),
     ({"data": ["1", *NUMBERS[1:]]}, "from 0 to 255, not '1'"),
     ({"data": [10**4299, *NUMBERS[1:]]}, "from 0 to 255"),
     (FLOATS | {"data": NUMBERS}, "from 0 to 1; these go from 0 to 255. Pixels 0…255 are sent as UINT8"),
     (FLOATS | {"data": [1e300] * 12}, "from 0 to 1"),
     (FLOATS | {"data": [10**4299] * 12}, "from 0 to 1"),
     (FLOATS | {"data": [-0.1] * 12}, "from 0 to 1"),
-    (FLOATS | {"data": [None] * 12}, "numbers from 0 to 1, not None"),
+    (FLOATS | {"data": [None] * 12}, "numbers from 0 to 1, not null"),
     (FILES | {"data": ["####", ""]}, "element 0 is '####'"),
     (FILES | {"data": ["", "é"]}, "element 1"),
     (FILES | {"data": ["", 7]}, "element 1 is 7"),
     (FILES | {"shape": [5], "data": [""] * 5}, "5 encoded images; at most 4"),
+    (FILES | {"shape": [5000], "data": []}, "5,000 encoded images; at most 4 may come at once"),
+    (FILES | {"shape": [1], "data": []}, "shape [1] has 1 value, data has 0"),
     (FILES | {"shape": [2, 1], "data": [""] * 2}, "BYTES of shape [-1] is expected, [2, 1] came"),
     ({"data": NUMBERS, "parameters": of_size(12)}, "exactly one of data and parameters.binary_data_size"),
     ({"data": None}, "exactly one of"),
@@ -175,13 +187,13 @@ def test_a_wrong_tensor_says_what_was_expected_and_what_came(changes: dict[str, 
 
 NOT_A_NUMBER = np.full(12, np.nan, "<f4").tobytes()
 WRONG_BYTES: list[tuple[dict[str, Any], bytes, str]] = [
-    ({"parameters": of_size(12)}, b"x" * 11, "binary_data_size is 12, 11 bytes follow the JSON"),
-    ({"parameters": of_size(12)}, b"x" * 13, "binary_data_size is 12, 13 bytes follow the JSON"),
+    ({"parameters": of_size(12)}, b"x" * 11, "binary_data_size is 12, 11 bytes came after the JSON"),
+    ({"parameters": of_size(12)}, b"x" * 13, "binary_data_size is 12, 13 bytes came after the JSON"),
     ({"parameters": of_size(11)}, b"x" * 11, "UINT8 of shape [2, 2, 3, 1] has 12 bytes, 11 came"),
     ({"parameters": of_size(-1)}, b"", "binary_data_size is -1"),
     ({"parameters": of_size("12")}, b"x" * 12, "binary_data_size is '12'"),
-    ({"parameters": of_size(True)}, b"x", "binary_data_size is True"),
-    ({"data": NUMBERS}, b"x", "1 bytes are left over"),
+    ({"parameters": of_size(True)}, b"x", "binary_data_size is true, 1 byte came after the JSON"),
+    ({"data": NUMBERS}, b"x", "1 byte came after the JSON, and no tensor is binary"),
     (FLOATS | {"parameters": of_size(12)}, b"x" * 12, "FP32 of shape [2, 2, 3, 1] has 48 bytes, 12 came"),
     (FLOATS | {"parameters": of_size(48)}, NOT_A_NUMBER, "from nan to nan"),
     (FLOATS | {"parameters": of_size(48)}, np.full(12, np.inf, "<f4").tobytes(), "from inf to inf"),
@@ -189,7 +201,8 @@ WRONG_BYTES: list[tuple[dict[str, Any], bytes, str]] = [
     (FILES | {"parameters": of_size(4)}, b"\xff\xff\xff\xff", "element 0 of BYTES ends at byte 4294967299 of 4"),
     (FILES | {"parameters": of_size(5)}, prefixed(b"a"), "element 1 of BYTES ends"),
     (FILES | {"parameters": of_size(2)}, b"\x00\x00", "element 0 of BYTES ends"),
-    (FILES | {"parameters": of_size(9)}, prefixed(b"", b"") + b"x", "1 bytes are left over"),
+    (FILES | {"parameters": of_size(9)}, prefixed(b"", b"") + b"x", "1 byte too many came after 2 elements"),
+    (FILES | {"shape": [1], "parameters": of_size(6)}, prefixed(b"") + b"xy", "2 bytes too many came after 1 element "),
 ]  # fmt: skip
 
 
@@ -210,15 +223,20 @@ INPUTS = [TENSOR | {"data": NUMBERS}]
     [
         ([], "the body must be a JSON object, not []"),
         (None, "must be a JSON object"),
-        ({}, "inputs must be a list, not None"),
+        ({}, "the body: inputs is missing"),
+        ({"inputs": None}, "inputs must be a list, not null"),
         ({"inputs": {}}, "inputs must be a list"),
+        ({"inputs": [{}]}, "an input: name is missing"),
+        ({"inputs": [{"name": "image"}]}, "image: datatype is missing"),
+        ({"inputs": [{"name": "image", "datatype": "UINT8"}]}, "image: shape is missing"),
         ({"inputs": []}, "one input is expected, image; inputs has 0"),
         ({"inputs": INPUTS * 2}, "inputs has 2"),
         ({"inputs": [1]}, "an input must be a JSON object, not 1"),
         ({"inputs": INPUTS, "id": 7}, "id must be a string, not 7"),
         ({"inputs": INPUTS, "outputs": "label"}, "outputs must be a list"),
         ({"inputs": INPUTS, "outputs": ["label"]}, "an output must be a JSON object"),
-        ({"inputs": INPUTS, "outputs": [{}]}, "name of an output must be a string"),
+        ({"inputs": INPUTS, "outputs": [{}]}, "an output: name is missing"),
+        ({"inputs": INPUTS, "outputs": [{"name": None}]}, "the name of an output must be a string, not null"),
         ({"inputs": INPUTS, "outputs": [{"name": "a"}, {"name": "a"}]}, "twice"),
         ({"inputs": INPUTS, "parameters": {"binary_data_output": 1}}, "must be true or false, not 1"),
         (
@@ -226,7 +244,7 @@ INPUTS = [TENSOR | {"data": NUMBERS}]
             "true or false",
         ),
         ({"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"classification": 0}}]}, "not 0"),
-        ({"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"classification": True}}]}, "not True"),
+        ({"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"classification": True}}]}, "not true"),
     ],
 )
 def test_a_wrong_request_says_what_was_expected_and_what_came(head: object, said: str) -> None:
@@ -250,9 +268,12 @@ def test_json_that_is_too_long_is_refused_before_it_is_read() -> None:
         parse(b"[" * 100_001, None, SPEC, BOUNDS)
 
 
-@pytest.mark.parametrize("body", [b"", b"x" * 5, b"x" * 13])
-def test_raw_bytes_must_be_whole_images(body: bytes) -> None:
-    with pytest.raises(InvalidParameter, match=rf"images of 6 bytes, .* {len(body)} bytes came"):
+@pytest.mark.parametrize(
+    ("body", "came"),
+    [(b"", "0 bytes"), (b"x", "1 byte"), (b"x" * 5, "5 bytes"), (b"x" * 1300, "1,300 bytes")],
+)
+def test_raw_bytes_must_be_whole_images(body: bytes, came: str) -> None:
+    with pytest.raises(InvalidParameter, match=rf"images of 6 bytes, .* {came} came"):
         parse(body, 0, SPEC, BOUNDS)
 
 

@@ -89,6 +89,8 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -
     ("text", "origins"),
     [
         ("*", ["*"]),
+        ("http://localhost:3000,http://[::1]:8000", ["http://localhost:3000", "http://[::1]:8000"]),
+        ("HTTPS://A.example:443,http://a.example:80", ["https://a.example", "http://a.example"]),
         ("https://a.example", ["https://a.example"]),
         ("https://a.example, http://b.example:8080,", ["https://a.example", "http://b.example:8080"]),
         (' ["https://a.example"]', ["https://a.example"]),
@@ -99,6 +101,28 @@ def test_origins_may_be_listed_as_people_do(
 ) -> None:
     monkeypatch.setenv("CONVSCOPE_CORS_ORIGINS", text)
     assert Settings().cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "nonsense", "null", "https://", "ftp://a.example", "a.example", "https://a.example/", "https://a.example/page",
+        "https://a.example?x", "https://*.example", "https://me@a.example", "https://a.example:", "http://a b.example",
+    ],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    monkeypatch.setenv("CONVSCOPE_CORS_ORIGINS", f"https://b.example,{origin}")
+    with pytest.raises(ValidationError, match="it is no origin"):
+        Settings()
+
+
+def test_the_service_names_the_entry_that_is_no_origin() -> None:
+    done = started(CONVSCOPE_CORS_ORIGINS="https://a.example,https://b.example/page")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[1:] == [
+        "  CONVSCOPE_CORS_ORIGINS=https://b.example/page: it is no origin, as https://example.org or "
+        "http://localhost:3000 are, with nothing after them; * stands for all"
+    ]
 
 
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

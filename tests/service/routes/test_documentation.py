@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from service import schemas
+from service import schemas, schemas_inside
 from service.errors import Problem, problem_types
 from service.manifest import sha256_of
 from service.settings import ROOT
@@ -71,6 +71,12 @@ async def test_every_problem_has_its_page(client: httpx.AsyncClient) -> None:
         page = (await client.get(f"/problems/{slug}")).text
         assert kind.title in page
         assert str(kind.status) in page
+
+
+async def test_who_sends_too_much_is_told_of_every_limit(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/problems/too-many-bytes")).text
+    for name in ("MAX_BODY_BYTES", "MAX_BATCH_BYTES", "MAX_JSON_BYTES"):
+        assert f"CONVSCOPE_{name}" in page
 
 
 async def test_an_unknown_problem_is_not_found(client: httpx.AsyncClient) -> None:
@@ -170,3 +176,28 @@ async def test_examples_are_answers_that_could_be(
 ) -> None:
     example = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["example"]
     TypeAdapter(schema).validate_python(example)
+
+
+async def test_the_example_of_an_image_sent_speaks_of_no_sample(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/models/{model}/feature-maps"]["post"]
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    TypeAdapter(schemas_inside.FeatureMapList).validate_python(example)
+    assert "sample" not in str(example)
+    assert example["preprocessing"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "parameter", "said"),
+    [
+        ("/models/{model}/feature-maps", "get", "format", "png and npy need `layer`"),
+        ("/models/{model}/feature-maps", "post", "format", "png and npy need `layer`"),
+        ("/models/{model}/training", "get", "against", "the JSON is of the one model"),
+        ("/models/{model}/weights", "get", "against", "the JSON has its numbers as `against`"),
+        ("/predict/{model}", "post", "invert", "for colour images, it is the same as no"),
+    ],
+)
+async def test_a_parameter_says_what_it_does(
+    document: dict[str, Any], path: str, method: str, parameter: str, said: str
+) -> None:
+    [found] = [one for one in document["paths"][path][method]["parameters"] if one["name"] == parameter]
+    assert said in found["description"]

@@ -30,6 +30,16 @@ async def test_metrics_count_requests_by_route_and_status(client: httpx.AsyncCli
     assert "/made/up" not in answer.text
 
 
+async def test_documentation_is_counted_by_its_routes(client: httpx.AsyncClient) -> None:
+    for path in ("/openapi.json", "/docs", "/page/vendor/swagger-ui.css", "/page/vendor/nothing.js"):
+        await client.get(path)
+    lines = (await client.get("/metrics")).text.splitlines()
+    for route in ("/openapi.json", "/docs", "/page/vendor"):
+        assert f'convscope_requests_total{{route="{route}",method="GET",status="200"}} 1' in lines
+    assert 'convscope_requests_total{route="/page/vendor",method="GET",status="404"} 1' in lines
+    assert not any('route="(none)"' in line for line in lines)
+
+
 async def test_a_method_that_was_made_up_is_no_new_series(client: httpx.AsyncClient) -> None:
     assert (await client.request("BREW", "/models")).status_code == 405
     assert "BREW" not in (await client.get("/metrics")).text

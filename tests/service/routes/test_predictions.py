@@ -139,6 +139,12 @@ async def test_a_batch_says_of_each_image_what_is_said_of_it_alone(
         assert result["entropy"] == pytest.approx(alone["entropy"], abs=1e-5)
 
 
+async def test_a_problem_within_a_batch_names_the_path_as_it_came(client: httpx.AsyncClient) -> None:
+    path = "/predict/%6Dnist/batch"
+    answer = await client.post(path, files=[("files", ("a", b"x"))])
+    assert [one["problem"]["instance"] for one in answer.json()["results"]] == [path]
+
+
 async def test_a_batch_of_only_bad_images_is_answered(client: httpx.AsyncClient) -> None:
     answer = await client.post("/predict/mnist/batch", files=[("files", ("a", b"x")), ("files", ("b", b"y"))])
     assert [one["problem"]["status"] for one in answer.json()["results"]] == [415, 415]
