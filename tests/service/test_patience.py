@@ -220,6 +220,9 @@ async def test_a_client_that_never_reads_is_left_and_its_answers_with_it(full: F
         await until_unread(connection)
         await nobody_is_served(full)
         assert connection._reads is None
+        # Not an end, for which the system would keep what is unread.
+        with pytest.raises(ConnectionResetError):
+            await everything(client)
 
 
 async def test_a_client_that_never_reads_is_left_after_nonsense_too(full: Full) -> None:
