@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.deadlines import Deadlines
-from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.errors import DeadlinePassed, NotReady, QueueFull, counted
 from service.lanes import Entry, Lanes, Rows, always
 from service.load import Load
 
@@ -184,7 +184,9 @@ class Batcher(Generic[Results]):
         waiting = self._waiting.rows + self._coming
         if waiting + rows <= self._limits.max_queue:
             return None
-        return QueueFull(f"{_wait_already(waiting)}; the limit is {self._limits.max_queue}")
+        return QueueFull(
+            f"the queue holds {counted(waiting, 'image')}; the limit is {self._limits.max_queue}"
+        )
 
     def _too_long(self) -> QueueFull | None:
         if not self.load.worth_counting:
@@ -197,7 +199,9 @@ class Batcher(Generic[Results]):
         if delay <= limit:
             return None
         waiting = self._waiting.rows + self._coming
-        return QueueFull(f"{_wait_already(waiting)}, {delay:.2g} s of work; the limit is {limit:.2g} s")
+        return QueueFull(
+            f"the queue holds {counted(waiting, 'image')}, {delay:.2g} s of work; the limit is {limit:.2g} s"
+        )
 
     async def drain(self, limit: float) -> None:
         """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
@@ -324,10 +328,6 @@ class Batcher(Generic[Results]):
             if not entry.future.done():
                 entry.future.set_result(results[start:stop])
             start = stop
-
-
-def _wait_already(rows: int) -> str:
-    return f"{rows} images wait already" if rows != 1 else "1 image waits already"
 
 
 def _check(results: Sequence[Any] | NDArray[Any], rows: Rows) -> None:

@@ -21,6 +21,7 @@ TOWERS_HEAD = "head.keras"  # and what follows: the logits of every tower, each 
 TEST_PROBABILITIES = "test_probabilities.npy"
 HISTORY = "history.json"
 WEIGHT_STATISTICS = "weights.json"
+ALIASES = "aliases.json"  # beside models/: alias → model
 
 _OWN_WEIGHTS = ".bin"
 

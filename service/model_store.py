@@ -17,12 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion
-from service.manifest import MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files, sha256_of
+from service.manifest import ALIASES, MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files, sha256_of
 from service.memory import give_back
 from service.model import Model, RefusedError
 from service.standby import KeepOpen, Standby
 
-ALIASES = "aliases.json"
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go
 

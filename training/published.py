@@ -6,11 +6,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.manifest import HISTORY, MANIFEST, Manifest
+from service.manifest import ALIASES, HISTORY, MANIFEST, Manifest
 from training.datasets import DataError
 from training.experiments import EXPERIMENTS
-
-ALIASES = "aliases.json"  # beside models/; the service reads it too
 
 
 class NotPublishedError(Exception):

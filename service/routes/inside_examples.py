@@ -6,16 +6,18 @@ from typing import Any
 
 # fmt: off
 
+_CONV2D: dict[str, Any] = {'name': 'conv2d',
+ 'type': 'Conv2D',
+ 'shape': [13, 13, 32],
+ 'minimum': 0.0,
+ 'mean': 0.05829408473053898,
+ 'maximum': 0.9589506387710571,
+ 'dead_channels': 0.03125}
+
 FEATURE_MAPS: dict[str, Any] = {'model': 'mnist-baseline',
  'version': '1',
  'sample': {'dataset': 'mnist', 'index': 0, 'label': '7'},
- 'layers': [{'name': 'conv2d',
-             'type': 'Conv2D',
-             'shape': [13, 13, 32],
-             'minimum': 0.0,
-             'mean': 0.05829408473053898,
-             'maximum': 0.9589506387710571,
-             'dead_channels': 0.03125,
+ 'layers': [_CONV2D | {
              'links': {'png': '/models/mnist-baseline/feature-maps?sample=0&layer=conv2d&format=png',
                        'npy': '/models/mnist-baseline/feature-maps?sample=0&layer=conv2d&format=npy',
                        'json': '/models/mnist-baseline/feature-maps?sample=0&layer=conv2d&format=json'}},
@@ -37,13 +39,7 @@ FEATURE_MAPS_OF_AN_IMAGE: dict[str, Any] = {'model': 'mnist-baseline',
                    'box': None,
                    'ink_share': 0.09056122448979592},
  'warnings': [],
- 'layers': [{'name': 'conv2d',
-             'type': 'Conv2D',
-             'shape': [13, 13, 32],
-             'minimum': 0.0,
-             'mean': 0.05829408473053898,
-             'maximum': 0.9589506387710571,
-             'dead_channels': 0.03125,
+ 'layers': [_CONV2D | {
              'links': {'png': '/models/mnist-baseline/feature-maps?layer=conv2d&format=png',
                        'npy': '/models/mnist-baseline/feature-maps?layer=conv2d&format=npy',
                        'json': '/models/mnist-baseline/feature-maps?layer=conv2d&format=json'}}]}

@@ -288,7 +288,7 @@ async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_pa
     # Nobody waits yet, so there is nothing that could be too long.
     second = asyncio.create_task(batcher.submit(rows(1)))
     await let_others_run()
-    with pytest.raises(QueueFull, match=r"1 image waits already, .* s of work; the limit is 1e-09 s"):
+    with pytest.raises(QueueFull, match=r"the queue holds 1 image, .* s of work; the limit is 1e-09 s"):
         await batcher.submit(rows(2))
     assert batcher.refusal() is not None
     part = asyncio.create_task(batcher.submit(rows(3, 4)))
@@ -325,7 +325,7 @@ async def test_who_is_let_in_counts_before_being_in_the_queue() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_queue=2))
     assert [batcher.admit_coming() is None for _ in range(4)] == [True, True, False, False]
-    assert "2 images wait already; the limit is 2" in str(batcher.admit_coming())
+    assert "the queue holds 2 images; the limit is 2" in str(batcher.admit_coming())
     await asyncio.sleep(0)
     assert batcher.admit_coming() is None  # none of them came
 
@@ -407,7 +407,7 @@ async def test_rows_are_counted_against_the_queue() -> None:
     first = await occupied(engine, batcher)
     fits = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
     await let_others_run()
-    with pytest.raises(QueueFull, match="3 images wait already"):
+    with pytest.raises(QueueFull, match="the queue holds 3 images"):
         await batcher.submit(rows(4, 5))
     engine.open.set()
     await asyncio.gather(first, fits)

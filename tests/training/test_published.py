@@ -2,11 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from service.manifest import HISTORY, MANIFEST
+from service.manifest import ALIASES, HISTORY, MANIFEST
 from tests.service.shipped import linked
 from training.datasets import DataError
 from training.published import (
-    ALIASES,
     NotPublishedError,
     history_text,
     is_published,
