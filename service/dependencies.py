@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from service.aside import Aside
 from service.errors import InvalidParameter
@@ -58,7 +58,7 @@ def find_model(request: Request, name: str, query: VersionQuery) -> Model:
     return service_of(request).find(name, query.version)
 
 
-async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Depends()]) -> Model:
+async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Query()]) -> Model:
     return find_model(request, model, query)
 
 

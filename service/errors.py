@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
+UNKNOWN_PARAMETER = "unknown_parameter"  # of pydantic's findings, one whose message says all
 OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
 
 _NOT_IN_A_PATH = re.compile(rb"[^\w\-.~!$&'()*+,;=:@/%]|%(?![0-9A-Fa-f]{2})")
@@ -274,6 +275,8 @@ def printable(path: str) -> str:
 
 def _expected(error: dict[str, Any]) -> str:
     """One finding of pydantic's: `top_k: Input should be greater than or equal to 1, not '0'`."""
+    if error["type"] == UNKNOWN_PARAMETER:
+        return str(error["msg"])
     name = ".".join(map(str, error["loc"][1:]))
     return f"{name}: {error['msg']}, not {error['input']!r}"
 

@@ -4,19 +4,38 @@ documented by pydantic, and written as JSON without being validated a second tim
 from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from service.errors import ProblemBody
+from service.errors import UNKNOWN_PARAMETER, ProblemBody
 from service.manifest import InputSpec, Member, Metrics, Provenance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class VersionQuery(BaseModel):
-    """Which version of the model; the latest by default."""
+class KnownQuery(BaseModel):
+    """Parameters of a query. One that does not exist is an error: misspelt, it would be as if nothing had been asked,
+    and the answer would be of another version or of an image that was prepared otherwise."""
 
     model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_known(cls, asked: Any) -> Any:
+        unknown = [name for name in asked if name not in cls.model_fields]
+        if unknown:
+            there = ", ".join(cls.model_fields)
+            raise PydanticCustomError(
+                UNKNOWN_PARAMETER,
+                "there is no parameter {name}; there are {there}",
+                {"name": ", ".join(unknown), "there": there},
+            )
+        return asked
+
+
+class VersionQuery(KnownQuery):
+    """Which version of the model; the latest by default."""
 
     version: str | None = Field(None, description="a version of the model; the latest by default")
 

@@ -45,6 +45,7 @@ from service.schemas import VersionQuery
 from service.schemas_inside import HardExampleDetail, HardExampleItem, HardExampleList, VotesBody
 
 FORMATS = {"json": "application/json", "png": "image/png", "csv": "text/csv; charset=utf-8"}
+OF_ONE = {"json": FORMATS["json"]}
 COLUMNS = (
     "index", "true", "true_label", "predicted", "predicted_label", "probability_true", "probability_predicted",
     "margin", "entropy", "loss", "image", "disputed",
@@ -79,6 +80,12 @@ class HardExamplesQuery(VersionQuery):
     format: str | None = Field(
         None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
     )
+
+
+class HardExampleQuery(VersionQuery):
+    """Of which model one test image is told; there is JSON only."""
+
+    format: str | None = Field(None, description="json", json_schema_extra={"enum": list(OF_ONE)})
 
 
 @router.get(
@@ -144,11 +151,11 @@ async def get_hard_example(
     request: Request,
     model: ModelName,
     index: Annotated[int, Path(description="of any test image, in the original order", examples=[1901])],
-    query: Annotated[VersionQuery, Query()],
+    query: Annotated[HardExampleQuery, Query()],
 ) -> Response:
     """One test image with all its probabilities, what it is nearest to being taken for, and people's votes."""
     served = find_model(request, model, query)
-    choose_format(request, {"json": FORMATS["json"]})
+    choose_format(request, OF_ONE)
     samples, found = await _answers(request, served)
     one = example_at(found, samples, index)
     classes = served.classes

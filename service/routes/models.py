@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from pydantic_core import to_json
 
 from service.dependencies import ModelDep, SnapshotDep
-from service.errors import UnknownModel, UnknownVersion
+from service.errors import InvalidParameter, UnknownModel, UnknownVersion
 from service.manifest import FEATURE_MAPS, HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS, Manifest
 from service.model import Model
 from service.model_store import Snapshot
@@ -33,7 +33,7 @@ async def list_models(snapshot: SnapshotDep) -> Response:
     "/models/{model}",
     operation_id="get_model",
     response_model=ModelDetail,
-    responses=example(examples.MODEL) | problems(UnknownModel, UnknownVersion),
+    responses=example(examples.MODEL) | problems(UnknownModel, UnknownVersion, InvalidParameter),
 )
 async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
     """One model: classes, input, metrics of the whole test set, how it was trained and on what."""
@@ -57,7 +57,7 @@ async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
     "/models/{model}/layers",
     operation_id="list_layers",
     response_model=LayerList,
-    responses=example(examples.LAYERS) | problems(UnknownModel, UnknownVersion),
+    responses=example(examples.LAYERS) | problems(UnknownModel, UnknownVersion, InvalidParameter),
 )
 async def list_layers(model: ModelDep) -> Response:
     """The model summary: every layer with its output's shape and its parameters."""

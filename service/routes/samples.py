@@ -7,6 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request, Response
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 from pydantic_core import to_json
 
 from service.dependencies import SamplesDep, SnapshotDep
@@ -15,12 +16,20 @@ from service.formats import choose_format
 from service.model_store import Snapshot
 from service.openapi import BINARY, example, problems
 from service.routes import examples
-from service.schemas import Sample
+from service.schemas import KnownQuery, Sample
 
 FORMATS = {"png": "image/png", "json": "application/json"}
 CACHE = "public, max-age=86400"  # a test image never changes
 
 router = APIRouter(tags=["samples"])
+
+
+class SampleQuery(KnownQuery):
+    """In which form."""
+
+    format: str | None = Field(
+        None, description="else by Accept, else png", json_schema_extra={"enum": list(FORMATS)}
+    )
 
 
 @router.get(
@@ -36,12 +45,7 @@ async def get_sample(
     snapshot: SnapshotDep,
     dataset: Annotated[str, Path(examples=["mnist"])],
     index: Annotated[int, Path(description="in the original order, from 0", examples=[0])],
-    _: Annotated[
-        str | None,
-        Query(
-            alias="format", json_schema_extra={"enum": list(FORMATS)}, description="else by Accept, else png"
-        ),
-    ] = None,
+    _: Annotated[SampleQuery, Query()],
 ) -> Response:
     """One test image: a PNG, or its label and pixels as JSON."""
     chosen = choose_format(request, FORMATS)

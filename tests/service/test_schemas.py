@@ -1,0 +1,41 @@
+"""Parameters of queries that do not exist."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from tests.service.stripes import encoded, stripe
+
+VALUES = {"model": "mnist", "dataset": "mnist", "index": "0", "layer": "conv2d"}
+
+
+def with_query() -> list[tuple[str, str, list[str]]]:
+    """Method, path and parameters of every operation that has some."""
+    document: dict[str, Any] = create_app(Settings(artifacts=Path(__file__).parent)).openapi()
+    found = [
+        (method, path, [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    ]
+    return [one for one in found if one[2]]
+
+
+@pytest.mark.parametrize(("method", "path", "names"), with_query())
+async def test_a_misspelt_parameter_is_told_with_those_there_are(
+    client: httpx.AsyncClient, method: str, path: str, names: list[str]
+) -> None:
+    body = encoded(stripe(7)) if method == "post" else None
+    misspelt = {names[0]: "1", "vresion": "1"}
+    answer = await client.request(method, path.format(**VALUES), params=misspelt, content=body)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
+    there = answer.json()["detail"].removeprefix("there is no parameter vresion; there are ")
+    assert sorted(there.split(", ")) == sorted(names)
+
+
+async def test_all_that_do_not_exist_are_named(client: httpx.AsyncClient) -> None:
+    detail = (await client.get("/models/mnist?ver=1&format=json")).json()["detail"]
+    assert detail == "there is no parameter ver, format; there are version"
