@@ -131,8 +131,16 @@ class Batcher(Generic[Results]):
                 return [alone]
         if len(rows) <= size:
             return [await self._enqueue(rows, deadline, wanted)]
-        parts = (rows[start : start + size] for start in range(0, len(rows), size))
-        return [await self._enqueue(part, deadline, wanted) for part in parts]
+        done: list[Results] = []
+        try:
+            while (start := len(done) * size) < len(rows):
+                done.append(await self._enqueue(rows[start : start + size], deadline, wanted))
+        except DeadlinePassed:
+            raise DeadlinePassed(
+                f"{len(done) * size:,} of {counted(len(rows), 'image')} were answered within the time allowed for one "
+                "request: send fewer at once"
+            ) from None
+        return done
 
     def admit_coming(self) -> QueueFull | None:
         """Why a single row that will be submitted in the loop's next turn would be refused then, if it would. Else it

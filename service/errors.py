@@ -181,7 +181,8 @@ class QueueFull(Problem):
 
 
 class DeadlinePassed(Problem):
-    """The answer was not ready within the time allowed for one request."""
+    """The answer was not ready within the time allowed for one request. Send fewer or smaller images at once, or raise
+    CONVSCOPE_DEADLINE."""
 
     slug, title, status = "deadline-passed", "Deadline passed", 504
 

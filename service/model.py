@@ -210,8 +210,9 @@ class Model:
             engine.let_go()  # the next request tries again, and none is answered by what failed
             known = isinstance(error, RefusedError | ValueError)
             self.unavailable = str(error) if known else f"it failed in warm-up: {type(error).__name__}"
-            log.warning("%s %s cannot be opened again", self.name, self.version, exc_info=error)
-            raise self.refused_as_it_is() from error
+            refused = self.refused_as_it_is()
+            log.warning(refused.detail, exc_info=None if known else error)
+            raise refused from error
         self.unavailable = None
         give_back()
 

@@ -115,7 +115,11 @@ def _untouched(image: NDArray[np.uint8], spec: InputSpec, options: PrepareOption
     if spec.channels == 1:
         digit = digits.recognised(image[..., 0], options.invert) if spec.height == digits.SIDE else None
         return None if digit is None else _prepared(digit)
-    return Prepared(image, [colour.UNTOUCHED]) if options.invert != "yes" else None
+    return (
+        Prepared(image, [colour.UNTOUCHED], warnings=colour.doubts(image))
+        if options.invert != "yes"
+        else None
+    )
 
 
 def _prepared(digit: digits.Digit) -> Prepared:
@@ -150,8 +154,8 @@ def _as_it_is(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Pre
 
 def _finished(image: NDArray[np.uint8], decoded: Decoded, steps: list[str], invert: bool) -> Prepared:
     image = image if image.ndim == len("HWC") else image[..., None]
-    steps = decoded.steps + steps
+    steps, warnings = decoded.steps + steps, decoded.warnings + colour.doubts(image)
     if invert:
         image = 255 - image
         steps.append("inverted, as asked")
-    return Prepared(image, steps, invert, warnings=decoded.warnings)
+    return Prepared(image, steps, invert, warnings=warnings)

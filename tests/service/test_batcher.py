@@ -475,6 +475,21 @@ async def test_a_deadline_ends_also_the_wait_for_a_run_that_is_on() -> None:
     assert (await batcher.submit(rows(2)))[0].tolist() == [[4]]
 
 
+async def test_whose_many_rows_take_too_long_is_told_how_many_did_not() -> None:
+    stuck = asyncio.Event()
+
+    async def stops_at_4(batch: Floats) -> Floats:
+        if 4 in batch:
+            await stuck.wait()
+        return batch
+
+    batcher = Batcher(stops_at_4, Limits(max_rows=2))
+    told = "^4 of 7 images were answered within the time allowed for one request: send fewer at once$"
+    with pytest.raises(DeadlinePassed, match=told):
+        await batcher.submit(rows(*range(7)), deadline=asyncio.get_running_loop().time() + 0.05)
+    stuck.set()
+
+
 async def test_a_deadline_that_is_over_is_refused_at_once() -> None:
     batcher = Batcher(Engine(), Limits())
     with pytest.raises(DeadlinePassed):

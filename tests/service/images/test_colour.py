@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from service.images import PrepareOptions, prepare
@@ -64,3 +65,25 @@ def test_inverted_only_when_asked() -> None:
     )
     assert (plain.image == 255 - asked.image).all()
     assert (plain.inverted, asked.inverted) == (False, True)
+
+
+def surface(spread: int, side: int = 32) -> NDArray[np.uint8]:
+    """Of one colour but for one pixel."""
+    picture = np.full((side, side, 3), (60, 120, 180), np.uint8)
+    picture[side // 3, side // 2, 1] += spread
+    return picture
+
+
+@pytest.mark.parametrize("options", [PrepareOptions(), PrepareOptions("none"), PrepareOptions(invert="yes")])
+def test_a_picture_with_nothing_on_it_is_warned_of(options: PrepareOptions) -> None:
+    plain, not_plain = (
+        prepare(encoded(surface(spread)), COLOUR, options, max_pixels=MAX_PIXELS).warnings
+        for spread in (9, 90)
+    )
+    assert plain == ["plain: its pixels differ by 9 of 255 at most, so there is nothing to name"]
+    assert not_plain == []
+
+
+def test_a_large_one_is_warned_of_as_well() -> None:
+    shown = prepare(encoded(surface(0, 300)), COLOUR, PrepareOptions(), max_pixels=MAX_PIXELS)
+    assert shown.warnings == ["plain: its pixels differ by 0 of 255 at most, so there is nothing to name"]
