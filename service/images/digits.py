@@ -57,7 +57,7 @@ def to_digit(image: Image.Image, invert: Invert = "auto", *, on_a_sheet: bool = 
             return own
     found = excess(image)
     inverted, contrast = _polarity(found, invert)
-    _refuse_blank(contrast, found.noise)
+    _refuse_blank(found, contrast, invert)
     ink, others, lines = _ink(found, inverted, contrast)
     if found.scale > 1 and _pen(ink) < strokes.THINNEST and found.noise < _CLEAN:
         found = excess(image, hairlines=True)
@@ -116,13 +116,25 @@ def _in_pixels(box: Box, scale: int, image: Image.Image) -> Box:
     return left, top, min(right, image.width), min(bottom, image.height)
 
 
-def _refuse_blank(contrast: float, noise: float) -> None:
-    least = max(LEAST_CONTRAST, min(NOISE_FACTOR * noise, SURE_CONTRAST))
-    if contrast < least:
-        raise BlankImage(
-            f"nothing stands out from the ground: the contrast is {contrast:.3f} of black on white; "
-            f"{least:.3f} is the least for a picture with noise of {noise:.3f}"
-        )
+def _refuse_blank(found: Excess, contrast: float, invert: Invert) -> None:
+    least = max(LEAST_CONTRAST, min(NOISE_FACTOR * found.noise, SURE_CONTRAST))
+    if contrast >= least:
+        return
+    asked = {
+        "auto": "",
+        "yes": f" as darker than it (invert={invert})",
+        "no": f" as brighter than it (invert={invert})",
+    }
+    other = _polarity(found, "no" if invert == "yes" else "yes")[1]
+    hint = (
+        f"; invert=auto would find {other:.3f} on its other side"
+        if invert != "auto" and other >= least
+        else ""
+    )
+    raise BlankImage(
+        f"nothing stands out from the ground{asked[invert]}: the contrast is {max(contrast, 0):.3f} of black on white; "
+        f"{least:.3f} is the least for a picture with noise of {found.noise:.3f}{hint}"
+    )
 
 
 def recognised(grey: NDArray[np.uint8], invert: Invert) -> Digit | None:

@@ -39,7 +39,8 @@ from service.routes.direct import PathRoute, ReadyResponse
 from service.uploads import read_body
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
-PLATFORM = "onnx_onnxv1"  # the protocol's name for an ONNX file
+ONNX = "onnx_onnxv1"  # the protocol's name for an ONNX file
+PLATFORMS = {"tensorflow": "tensorflow_keras"}  # by the engine, which reads another file: <project>_<format>
 BINARY = b"application/octet-stream"
 
 _LENGTH_HEADER = LENGTH_HEADER.lower().encode()
@@ -176,7 +177,7 @@ def _metadata(request: Request, name: str, version: str | None = None) -> Respon
     body: ModelMetadata = {
         "name": model.name,
         "versions": list(service_of(request).store.snapshot.versions[model.name]),
-        "platform": PLATFORM,
+        "platform": PLATFORMS.get(model.engine.name, ONNX),
         "inputs": [
             {
                 "name": IMAGE_INPUT,

@@ -254,6 +254,8 @@ async def test_a_model_without_the_engines_file_is_refused_and_the_others_are_se
     (tmp_path / "models" / "mnist-8-filters").symlink_to(latest("mnist-8-filters").parent)
     async with serving(tmp_path, engine="tensorflow") as client:
         listed = (await client.get("/models")).json()
+        metadata = (await client.get("/v2/models/mnist-8-filters")).json()
+    assert metadata["platform"] == "tensorflow_keras"
     assert [model["name"] for model in listed["models"]] == ["mnist-8-filters"]
     assert [(one["name"], one["reason"]) for one in listed["refused"]] == [
         ("stripes", "model.keras is missing, which the engine needs")

@@ -320,7 +320,9 @@ async def test_an_engine_that_fails_its_warm_up_when_opened_again_answers_nobody
     assert (await model.predict(stripe(3)[None])).argmax() == 3
 
 
-async def test_files_that_changed_since_the_start_are_not_served(artifacts: Path) -> None:
+async def test_files_that_changed_since_the_start_are_not_served(
+    artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = store_of(artifacts, keep_open="none")
     model = (await store.reload()).find("mnist")
     graph = artifacts / "models" / "stripes" / "1" / MODEL
@@ -330,6 +332,8 @@ async def test_files_that_changed_since_the_start_are_not_served(artifacts: Path
         await model.predict(stripe(3)[None])
     [refused] = store.snapshot.refused_now()
     assert (refused.name, refused.version) == ("stripes", "1")
+    told = caplog.records[-1]
+    assert (told.exc_info, told.getMessage()) == (None, f"stripes 1 cannot be opened again: {refused.reason}")
     graph.write_bytes(right)
     assert (await model.predict(stripe(3)[None])).argmax() == 3
     assert [*store.snapshot.refused_now()] == []

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from service.errors import BlankImage
 from service.images import blobs, form, strokes
-from service.images.digits import Digit, to_digit
+from service.images.digits import Digit, Invert, to_digit
 from tests.service.images.files import Colour, seven
 
 RANDOM = np.random.default_rng(3)
@@ -148,6 +148,18 @@ BLANKS = {
 def test_blank_is_refused_with_the_contrast(name: str) -> None:
     with pytest.raises(BlankImage, match=r"the contrast is 0\.\d{3} of black on white"):
         to_digit(BLANKS[name])
+
+
+@pytest.mark.parametrize(
+    ("picture", "invert", "side"),
+    [(PICTURES["white on black"], "yes", "darker"), (PICTURES["hairline"], "no", "brighter")],
+)
+def test_ink_on_the_side_that_was_not_asked_for_is_told(
+    picture: Image.Image, invert: Invert, side: str
+) -> None:
+    told = rf"ground as {side} than it \(invert={invert}\): .*; invert=auto would find [01]\.\d{{3}} on its other side$"
+    with pytest.raises(BlankImage, match=told):
+        to_digit(picture, invert)
 
 
 def test_nearly_blank_is_warned_of() -> None:
