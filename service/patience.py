@@ -5,9 +5,14 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from functools import partial
 from math import inf
+from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 READ = 0.001  # seconds, in which a loop that had no time before reads what is there
 
@@ -118,6 +123,20 @@ class PatientProtocol(HttpToolsProtocol):
         if _unread(self.transport) < unread:
             self._wait_for_reader()
         else:
+            self._abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(self._until_stopped, cycle, app))
+
+    async def _until_stopped(
+        self, cycle: RequestResponseCycle, app: Any, scope: "Scope", receive: "Receive", send: "Send"
+    ) -> None:
+        """A server that stops, and has waited for as long as it may, cancels what waits for somebody to read. That is
+        no failure of the application, which would be told with all its frames for each."""
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            cycle.disconnected = True
             self._abort()
 
     def _abort(self) -> None:

@@ -238,6 +238,22 @@ async def test_a_client_that_never_reads_is_left_after_nonsense_too(full: Full) 
         await nobody_is_served(full)
 
 
+async def test_a_client_that_never_reads_is_left_without_a_word_when_the_server_stops(
+    full: Full, caplog: pytest.LogCaptureFixture
+) -> None:
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await asyncio.get_running_loop().sock_sendall(client, 2 * ask(LARGE))
+        await until_unread(connection)
+        while connection.pipeline:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the second answer waits for the first to be read
+        [waiting] = full.server.server_state.tasks
+        waiting.cancel()  # as uvicorn does
+        await nobody_is_served(full)
+    assert caplog.records == []
+
+
 async def test_a_client_that_still_reads_may_ask_for_more(full: Full) -> None:
     loop = asyncio.get_running_loop()
     with await connect_reluctantly(full) as client:
