@@ -52,6 +52,10 @@ YOUNG_OBJECTS = 50_000
 of thousands of requests it is many times Python's 700: looking through it took a sixth of the time of 4,096 clients.
 Requests leave no cycles (tests/service/test_garbage.py)."""
 
+DECODING = 0.5
+"""Of the time allowed for a request, what an image may have to wait before it is decoded: enough is left for the rest,
+and for images that take longer than the latest did."""
+
 METHODS = ("GET", "HEAD", "POST")
 EXPOSED_HEADERS = ("Allow", "Retry-After", LENGTH_HEADER)
 """What a page of another origin may not read unless it is told so, and needs to understand an answer."""
@@ -136,7 +140,11 @@ def _put_together(settings: Settings) -> Service:
         store=ModelStore(
             settings.artifacts, load_engine, make_model, keep_open=keep_open, idle=settings.engine_idle
         ),
-        preparer=Preparer(max_pixels=settings.max_pixels, max_waiting=settings.max_decoding),
+        preparer=Preparer(
+            max_pixels=settings.max_pixels,
+            max_waiting=settings.max_decoding,
+            max_delay=DECODING * settings.deadline,
+        ),
         samples=Samples(settings.artifacts / "datasets"),
         metrics=metrics,
         aside=aside,

@@ -1,6 +1,5 @@
 """A thread for what nobody should have to wait behind: looking inside models, and drawing."""
 
-import asyncio
 import os
 import sys
 import threading
@@ -9,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from service.errands import fetch
 from service.errors import DeadlinePassed, QueueFull
+from service.lanes import always
 
 NICENESS = 10  # of 19: predictions come first
 
@@ -29,12 +30,8 @@ class Aside:
         if self._waiting >= self._max_waiting:
             raise QueueFull(f"{self._waiting} answers that take longer are being made already")
         self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        future.add_done_callback(self._done)
         try:
-            # Shielded: a thread cannot be stopped, and its place is free only when it really is.
-            async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(future)
+            return await fetch(self._thread, lambda _: work(), deadline, always, self._free)
         except TimeoutError:
             raise DeadlinePassed("it took longer than the time allowed for one request") from None
 
@@ -45,10 +42,8 @@ class Aside:
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, future: "asyncio.Future[T]") -> None:
+    def _free(self) -> None:
         self._waiting -= 1
-        if not future.cancelled():
-            future.exception()  # whoever waited may be gone; it is not left unread
 
 
 def _step_back() -> None:

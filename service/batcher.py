@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.deadlines import Deadlines
-from service.errors import DeadlinePassed, NotReady, QueueFull, counted
+from service.errors import CallerGoneError, DeadlinePassed, NotReady, QueueFull, counted
 from service.lanes import Entry, Lanes, Rows, always
 from service.load import Load
 
@@ -27,10 +27,6 @@ LONGEST_TURN = 0.005
 back to them from answers and requests, which leave every cache cold; whoever else needs the loop waits for them."""
 
 Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
-
-
-class CallerGoneError(Exception):
-    """The one who asked is no longer there to be answered; their rows were not run."""
 
 
 class RunError(Exception):

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from fastapi import FastAPI, Response
 from starlette.types import Receive, Scope
 
-from service.batcher import CallerGoneError
-from service.errors import Problem, problem_response, unforeseen
+from service.errors import CallerGoneError, Problem, problem_response, unforeseen
 from service.flood import Porch, Rests
 from service.metrics import CLIENT_GONE, Metrics
 from service.short_way import HotRoute, Ways

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import inf
+from time import perf_counter
 
-from service.errors import DeadlinePassed, Problem, QueueFull
+from service.errands import Wanted, fetch
+from service.errors import DeadlinePassed, Problem, QueueFull, counted
 from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
 from service.images.containers import PNG_SIGNATURE
+from service.lanes import always
+from service.load import Load
 from service.manifest import InputSpec
 
 SMALL_BYTES = 8192
@@ -20,6 +23,7 @@ SMALL_PIXELS = 128 * 128
 """A digit of so many may take ten milliseconds"""
 SMALL_FOR_ONE = 16
 """Small images that may wait in place of a large one, which needs a hundred times the memory"""
+THREADS = os.cpu_count() or 1
 MOST_AT_ONCE = 128
 """Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
 
@@ -37,44 +41,72 @@ def pixels_of(data: bytes) -> float:
 class Preparer:
     """Prepares images for a model's input, with a bound on the large ones and the batches that wait for it."""
 
-    def __init__(self, *, max_pixels: int, max_waiting: int) -> None:
+    def __init__(self, *, max_pixels: int, max_waiting: int, max_delay: float = inf) -> None:
+        """`max_delay` is how many seconds one may have to wait for a thread, as far as the latest tell: who would wait
+        for longer is refused at once. Under more than the threads can do all would be too late else, and none
+        answered."""
         self._max_pixels = max_pixels
+        self._max_delay = max_delay
         self._most_waiting = max_waiting * SMALL_FOR_ONE
         self._waiting = 0
         """images and batches that wait or are being decoded, small ones as 1 and others as SMALL_FOR_ONE"""
         self._this_turn = 0
         """files that the loop has read in this turn"""
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
+        self._errands = self._files = 0
+        """that threads have or will have, and of how many files"""
+        self._load = Load()
+        """what a file took lately"""
 
     async def prepare(
-        self, data: bytes, spec: InputSpec, options: PrepareOptions, deadline: float
+        self,
+        data: bytes,
+        spec: InputSpec,
+        options: PrepareOptions,
+        deadline: float,
+        *,
+        wanted: Wanted = always,
     ) -> Prepared:
         """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does,
-        QueueFull or DeadlinePassed."""
+        QueueFull, DeadlinePassed, or CallerGoneError where it is not `wanted` by the time a thread has it."""
         pixels = pixels_of(data)
         if pixels <= QUICK_PIXELS:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
-        work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
         weight = 1 if pixels <= SMALL_PIXELS else SMALL_FOR_ONE
-        [prepared] = await self._in_a_thread(work, deadline, weight)
+        self._refuse_if_full(weight)
+        self._refuse_if_late()
+        work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
+        [prepared] = await self._in_a_thread(work, 1, deadline, wanted, weight)
         if isinstance(prepared, Problem):
             raise prepared
         return prepared
 
     async def prepare_each(
-        self, files: list[bytes], spec: InputSpec, options: PrepareOptions, deadline: float
+        self,
+        files: list[bytes],
+        spec: InputSpec,
+        options: PrepareOptions,
+        deadline: float,
+        *,
+        wanted: Wanted = always,
+        goes_on: bool = False,
     ) -> list[Prepared | Problem]:
         """Several images; one that cannot be prepared gives its problem instead. Where not all are small digits in
         which nothing has to be done, a thread does the others: for those it would only get in the loop's way, since
-        both need the interpreter. Raises QueueFull or DeadlinePassed."""
+        both need the interpreter. Raises QueueFull, DeadlinePassed, or CallerGoneError as `prepare` does.
+
+        `goes_on` says that images before these are done: they are not refused, or that would have been in vain."""
         ready = None
         if max(map(len, files), default=0) <= SMALL_BYTES:
             await self._wait_for_a_turn(len(files))
             ready = digits_as_they_are(files, spec, options, max_pixels=self._max_pixels)
             if len(ready) == len(files):
                 return [*ready.values()]
+        if not goes_on:
+            self._refuse_if_full(SMALL_FOR_ONE)
+            self._refuse_if_late()
         work = partial(prepare_each, files, spec, options, max_pixels=self._max_pixels, ready=ready)
-        return await self._in_a_thread(work, deadline)
+        return await self._in_a_thread(work, len(files), deadline, wanted)
 
     async def _wait_for_a_turn(self, files: int) -> None:
         """One in which few others have been read. Raises QueueFull where too many wait already."""
@@ -98,18 +130,30 @@ class Preparer:
         self._this_turn = 0
 
     async def _in_a_thread(
-        self, work: Callable[[], list[Prepared | Problem]], deadline: float, weight: int = SMALL_FOR_ONE
+        self,
+        work: "partial[list[Prepared | Problem]]",
+        files: int,
+        deadline: float,
+        wanted: Wanted,
+        weight: int = SMALL_FOR_ONE,
     ) -> list[Prepared | Problem]:
-        self._refuse_if_full(weight)
-        self._waiting += weight
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(partial(self._done, weight))
+        took: list[tuple[int, float]] = []
+        self._count(weight, 1, files)
+        freed = partial(self._end, weight, files, took)
         try:
-            # Shielded: a thread cannot be stopped, and its place is free only when it really is.
-            async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(future)
+            return await fetch(self._threads, partial(_timed, work, took), deadline, wanted, freed)
         except TimeoutError:
             raise DeadlinePassed("decoding took longer than the time allowed for one request") from None
+
+    def _end(self, weight: int, files: int, took: list[tuple[int, float]]) -> None:
+        self._count(-weight, -1, -files)
+        for done, seconds in took:
+            self._load.learn(done, seconds)
+
+    def _count(self, weight: int, errands: int, files: int) -> None:
+        self._waiting += weight
+        self._errands += errands
+        self._files += files
 
     def _refuse_if_full(self, weight: int) -> None:
         if self._waiting + weight > self._most_waiting:
@@ -117,10 +161,25 @@ class Preparer:
                 "as many images and batches wait to be decoded as may: see CONVSCOPE_MAX_DECODING"
             )
 
+    def _refuse_if_late(self) -> None:
+        if self._errands < THREADS:
+            return
+        delay = self._load.seconds(self._files) / THREADS
+        if delay > self._max_delay:
+            raise QueueFull(
+                f"{counted(self._files, 'image')} wait to be decoded, {delay:.2g} s of work; "
+                f"the limit is {self._max_delay:.2g} s"
+            )
+
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _done(self, weight: int, future: "asyncio.Future[list[Prepared | Problem]]") -> None:
-        self._waiting -= weight
-        if not future.cancelled():
-            future.exception()  # whoever waited may be gone; it is not left unread
+
+def _timed(
+    work: "partial[list[Prepared | Problem]]", took: list[tuple[int, float]], wanted: Wanted
+) -> list[Prepared | Problem]:
+    """Adds how many were done and the seconds that it took to `took`."""
+    started = perf_counter()
+    prepared = work(wanted=wanted)
+    took.append((len(prepared), perf_counter() - started))
+    return prepared

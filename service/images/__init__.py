@@ -1,6 +1,6 @@
 """From any picture a person sends to what a net was trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -65,14 +65,17 @@ def prepare_each(
     *,
     max_pixels: int,
     ready: Mapping[int, Prepared] | None = None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> list[Prepared | Problem]:
     """Many image files; one that cannot be prepared gives its problem instead. `ready` is what
-    `digits_as_they_are` found among them, if it was asked before."""
+    `digits_as_they_are` found among them, if it was asked before. `wanted` is asked before each file: where the
+    answer is no, the rest is left out."""
     if ready is None:
         ready = digits_as_they_are(files, input_spec, options, max_pixels=max_pixels)
     return [
         ready.get(at) or _prepared_or_problem(data, input_spec, options, max_pixels)
         for at, data in enumerate(files)
+        if wanted()
     ]
 
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import FILE_FIELD, ModelName, deadline_of, find_model, image_of, service_of
+from service.dependencies import (
+    FILE_FIELD,
+    ModelName,
+    deadline_of,
+    find_model,
+    image_of,
+    service_of,
+    still_connected,
+)
 from service.errors import (
     BlankImage,
     DeadlinePassed,
@@ -144,7 +152,9 @@ async def make_feature_maps(
     upload = await image_of(request, service.settings)
     deadline = deadline_of(service)
     options = PrepareOptions(query.preprocess, query.invert, query.fit)
-    prepared = await service.preparer.prepare(upload.data, served.manifest.input, options, deadline)
+    prepared = await service.preparer.prepare(
+        upload.data, served.manifest.input, options, deadline, wanted=still_connected(request)
+    )
     maps = await service.feature_maps.of(served.manifest, prepared.image, deadline)
     about: AboutImage = {
         "preprocessing": {

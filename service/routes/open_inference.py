@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from service.dependencies import ModelName, Service, deadline_of, service_of, still_connected
+from service.errands import Wanted
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -202,13 +203,12 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     bounds = Bounds(settings.max_json_bytes, settings.max_batch_files)
     asked = parse(body, json_length, model.manifest.input, bounds)
     outputs = choose(asked, model.manifest, settings.max_batch_bytes)
-    images = await _pixels(service, model, asked, deadline)
+    wanted = still_connected(request)
+    images = await _pixels(service, model, asked, deadline, wanted)
     layers = [one.name for one in outputs if is_layer(one)]
     answers: dict[str, Floats] = {}
     if len(layers) < len(outputs):
-        answers[PROBABILITIES] = await model.predict(
-            images, deadline=deadline, wanted=still_connected(request)
-        )
+        answers[PROBABILITIES] = await model.predict(images, deadline=deadline, wanted=wanted)
     if layers:
         answers |= await _feature_maps(service, model, images, layers, deadline)
     head = {"model_name": model.name, "model_version": model.version}
@@ -234,7 +234,9 @@ async def _body(request: Request, max_bytes: int) -> tuple[bytes, int | None]:
     return body, header_length(length, len(body))
 
 
-async def _pixels(service: Service, model: Model, asked: InferRequest, deadline: float) -> NDArray[np.uint8]:
+async def _pixels(
+    service: Service, model: Model, asked: InferRequest, deadline: float, wanted: Wanted
+) -> NDArray[np.uint8]:
     """uint8 [N,H,W,C]. One image that cannot be prepared fails the request: a tensor has no gaps."""
     if not isinstance(asked.images, list):
         return asked.images
@@ -243,7 +245,7 @@ async def _pixels(service: Service, model: Model, asked: InferRequest, deadline:
     for start in range(0, len(asked.images), size):
         files = asked.images[start : start + size]
         for one in await service.preparer.prepare_each(
-            files, model.manifest.input, PrepareOptions(), deadline
+            files, model.manifest.input, PrepareOptions(), deadline, wanted=wanted, goes_on=start > 0
         ):
             if not isinstance(one, Prepared):
                 raise type(one)(f"{IMAGE_INPUT}: element {len(images)}: {one.detail}")

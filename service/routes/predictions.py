@@ -127,7 +127,8 @@ async def predict_batch(
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
     for start in range(0, len(uploads), size):
-        results += await _answer_each(request, served, uploads[start : start + size], _options(query), count)
+        part = uploads[start : start + size]
+        results += await _answer_each(request, served, part, _options(query), count, goes_on=start > 0)
     body: BatchPrediction = {"model": served.name, "version": served.version, "results": results}
     return _json(body)
 
@@ -154,26 +155,36 @@ async def _answer(
     model.refuse_if_full()
     upload = await image_of(request, service.settings)
     deadline = deadline_of(service)
-    prepared = await service.preparer.prepare(upload.data, model.manifest.input, _options(query), deadline)
-    probabilities = await model.predict(
-        prepared.image[None], deadline=deadline, wanted=still_connected(request)
+    wanted = still_connected(request)
+    prepared = await service.preparer.prepare(
+        upload.data, model.manifest.input, _options(query), deadline, wanted=wanted
     )
+    probabilities = await model.predict(prepared.image[None], deadline=deadline, wanted=wanted)
     return prepared, rank(probabilities)[0]
 
 
 async def _answer_each(
-    request: Request, model: Model, uploads: list[Upload], options: PrepareOptions, count: int
+    request: Request,
+    model: Model,
+    uploads: list[Upload],
+    options: PrepareOptions,
+    count: int,
+    *,
+    goes_on: bool,
 ) -> Iterator[BatchAnswer | BatchProblem]:
     """As many images as one run takes, each with the whole time of one request."""
     service = service_of(request)
     deadline = deadline_of(service)
+    wanted = still_connected(request)
     files = [upload.data for upload in uploads]
-    prepared = await service.preparer.prepare_each(files, model.manifest.input, options, deadline)
+    prepared = await service.preparer.prepare_each(
+        files, model.manifest.input, options, deadline, wanted=wanted, goes_on=goes_on
+    )
     images = [one.image for one in prepared if isinstance(one, Prepared)]
     rankings: Iterator[Ranking] = iter(())
     if images:
         stacked = np.concatenate(images).reshape(-1, *images[0].shape)  # `stack` looks at each in Python
-        probabilities = await model.predict(stacked, deadline=deadline, wanted=still_connected(request))
+        probabilities = await model.predict(stacked, deadline=deadline, wanted=wanted)
         rankings = iter(rank(probabilities, max(count, 2)))  # a hesitation is between two
     return (
         _batch_problem(request, upload, one)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 import service.batcher
-from service.batcher import Batcher, CallerGoneError, Limits, RunError
-from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.batcher import Batcher, Limits, RunError
+from service.errors import CallerGoneError, DeadlinePassed, NotReady, QueueFull
 from tests.service.loop_turns import LoopTurns
 from tests.service.test_load import flood
 

@@ -102,15 +102,29 @@ async def test_aside_refuses_more_than_may_wait(aside: Aside) -> None:
     assert await aside.do(lambda: "room again", NEVER) == "room again"
 
 
-async def test_aside_keeps_the_deadline_and_the_place_until_it_is_free(aside: Aside) -> None:
-    release = Event()
-    now = asyncio.get_running_loop().time()
-    for _ in range(2):
-        with pytest.raises(DeadlinePassed):
-            await aside.do(release.wait, now)
+async def test_aside_keeps_the_deadline_and_the_place_of_what_it_has_begun(aside: Aside) -> None:
+    begun, release = Event(), Event()
+
+    def work() -> None:
+        begun.set()
+        release.wait()
+
+    first = asyncio.create_task(aside.do(work, NEVER))
+    await asyncio.to_thread(begun.wait)
+    first.cancel()
+    late = asyncio.create_task(aside.do(lambda: None, asyncio.get_running_loop().time() + 0.01))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull):  # both have their places
+        await aside.do(lambda: None, NEVER)
+    with pytest.raises(DeadlinePassed):
+        await late
+    await asyncio.sleep(0)  # for the place of what is never begun
+    waiting = asyncio.create_task(aside.do(lambda: "done", NEVER))
+    await asyncio.sleep(0)
     with pytest.raises(QueueFull):
         await aside.do(lambda: None, NEVER)
     release.set()
+    assert await waiting == "done"
 
 
 async def test_aside_hands_on_what_the_work_raises(aside: Aside) -> None:

@@ -2,8 +2,9 @@ import asyncio
 import struct
 import threading
 import zlib
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 
 import service.preparation
 from service.errors import NotAnImage, Problem, QueueFull
-from service.images import Prepared, PrepareOptions
+from service.images import Prepared, PrepareOptions, prepare_each
 from service.manifest import InputSpec
 from service.preparation import SMALL_BYTES, Preparer
 from tests.service.images.files import MAX_PIXELS, encoded, png, seven
@@ -137,6 +138,55 @@ async def test_sixteen_small_pictures_may_wait_in_place_of_a_large_one(
         held.set()
         assert await asyncio.gather(*calls) == [NotAnImage] * len(waiting)
     preparer.close()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Threads that do not end what they have begun before it is set; it is one thread."""
+    go = threading.Event()
+
+    def hold(files: list[bytes], *arguments: Any, wanted: Callable[[], bool], **options: Any) -> Any:
+        go.wait()
+        return prepare_each(files, *arguments, wanted=wanted, **options)
+
+    monkeypatch.setattr(service.preparation, "prepare_each", hold)
+    monkeypatch.setattr(service.preparation, "THREADS", 1)
+    yield go
+    go.set()
+
+
+async def test_who_would_wait_for_too_long_is_refused_unless_images_before_are_done(
+    held: threading.Event,
+) -> None:
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
+    files = [encoded(seven())] * 2
+    preparer._load.learn(1, 3.0)
+    running = asyncio.create_task(prepare(preparer, files[:1]))  # the thread is free: however long it takes
+    await asyncio.sleep(0)
+    queued = asyncio.create_task(prepare(preparer, files))
+    await asyncio.sleep(0)
+    told = r"3 images wait to be decoded, 9 s of work; the limit is 5 s"
+    with pytest.raises(QueueFull, match=told):
+        await prepare(preparer, files)
+    with pytest.raises(QueueFull, match=told):
+        await preparer.prepare(files[0], DIGIT, PrepareOptions(), NEVER)
+    goes_on = asyncio.create_task(preparer.prepare_each(files, DIGIT, PrepareOptions(), NEVER, goes_on=True))
+    held.set()
+    assert [len(one) for one in await asyncio.gather(running, queued, goes_on)] == [1, 2, 2]
+    preparer.close()
+
+
+async def test_what_images_take_is_learned_from_all_that_are_decoded(preparer: Preparer) -> None:
+    await prepare(preparer, [encoded(seven())])
+    assert preparer._load.seconds(1) > 0
+    assert (preparer._waiting, preparer._errands, preparer._files) == (0, 0, 0)
+
+
+async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:
+    there = iter([True, True, False, False, False])  # when a thread takes it; before each file
+    files = [encoded(seven())] * 4
+    prepared = await preparer.prepare_each(files, DIGIT, PrepareOptions(), NEVER, wanted=lambda: next(there))
+    assert len(prepared) == 1
 
 
 async def test_the_loop_reads_a_few_batches_in_a_turn_and_refuses_more_than_may_wait_for_theirs(

@@ -1,0 +1,99 @@
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from service.errands import Wanted, fetch
+from service.errors import CallerGoneError
+from service.lanes import always
+
+NEVER = float("inf")
+
+
+class Held:
+    """Work that its thread does until it may end; then it tells whether it was still wanted."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, wanted: Wanted) -> bool:
+        self.begun.set()
+        self.go.wait()
+        return wanted()
+
+
+@pytest.fixture
+def thread() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as one:
+        yield one
+
+
+@pytest.fixture
+async def held(thread: ThreadPoolExecutor) -> AsyncIterator[Held]:
+    """What keeps the thread."""
+    work = Held()
+    task = asyncio.create_task(fetch(thread, work, NEVER, always, lambda: None))
+    await asyncio.to_thread(work.begun.wait)
+    yield work
+    work.go.set()
+    assert await task
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_what_is_too_late_before_a_thread_is_free_is_never_begun(
+    thread: ThreadPoolExecutor, held: Held
+) -> None:
+    late, freed = Held(), asyncio.Event()
+    with pytest.raises(TimeoutError):
+        await fetch(thread, late, now() + 0.01, always, freed.set)
+    await freed.wait()  # while the thread is still busy
+    assert not held.go.is_set()
+    gone = weakref.ref(late)
+    del late
+    gc.collect()
+    assert gone() is None
+    held.go.set()
+    assert await fetch(thread, lambda _: "the next", NEVER, always, lambda: None) == "the next"
+
+
+async def test_nor_what_nobody_wants_by_then(thread: ThreadPoolExecutor, held: Held) -> None:
+    unwanted, freed = Held(), asyncio.Event()
+    task = asyncio.create_task(fetch(thread, unwanted, NEVER, lambda: False, freed.set))
+    await asyncio.sleep(0)
+    held.go.set()
+    with pytest.raises(CallerGoneError):
+        await task
+    await freed.wait()
+    assert not unwanted.begun.is_set()
+
+
+async def test_what_is_begun_is_told_that_nobody_waits_and_keeps_its_place_until_it_ends(
+    thread: ThreadPoolExecutor,
+) -> None:
+    work, freed, told = Held(), asyncio.Event(), list[bool]()
+    task = asyncio.create_task(
+        fetch(thread, lambda wanted: told.append(work(wanted)), NEVER, always, freed.set)
+    )
+    await asyncio.to_thread(work.begun.wait)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not freed.is_set()
+    work.go.set()
+    await freed.wait()
+    assert told == [False]
+
+
+async def test_what_the_work_raises_is_handed_on(thread: ThreadPoolExecutor) -> None:
+    def fails(_: Wanted) -> None:
+        raise ArithmeticError("13")
+
+    with pytest.raises(ArithmeticError, match="13"):
+        await fetch(thread, fails, NEVER, always, lambda: None)
