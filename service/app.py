@@ -169,7 +169,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.preparer.close()
     service.feature_maps.close()
     service.aside.close()
-    service.figures.close()
+    await service.figures.close()
     log.info("stopped")
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from service.aside import Aside
 from service.engines import Engine
 from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, counted
-from service.manifest import FEATURE_MAPS, Layer, Manifest
+from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
+from service.version_files import refuse_changed
 
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
 
@@ -121,20 +122,22 @@ class FeatureMaps:
     async def of(self, manifest: Manifest, image: NDArray[np.uint8], deadline: float) -> Activations:
         """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
 
-        Raises NotInArtifact, and what `Aside.do` does.
+        Raises NotInArtifact, NotReady where a file has changed, and what `Aside.do` does.
         """
         if FEATURE_MAPS not in manifest.files:
             raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
         key = (manifest.name, manifest.version, manifest.files[FEATURE_MAPS].sha256)
         self._keep(key)
-        return await self._aside.do(lambda: self._run(key, image), deadline)
+        return await self._aside.do(lambda: self._run(key, manifest, image), deadline)
 
     def close(self) -> None:
         for alarm in self._alarms.values():
             alarm.cancel()
 
-    def _run(self, key: Key, image: NDArray[np.uint8]) -> Activations:
+    def _run(self, key: Key, manifest: Manifest, image: NDArray[np.uint8]) -> Activations:
         if key not in self._opened:
+            weights = [name for name in served_files(manifest) if name != MODEL]
+            refuse_changed(self._artifacts, manifest, [FEATURE_MAPS, *weights])
             folder = self._artifacts / "models" / key[0] / key[1]
             self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
         return self._opened[key].run(image)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidParameter, NotInArtifact
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
+from service.version_files import refuse_changed
 
 Sort = Literal["loss", "margin", "entropy"]
 Kind = Literal["misclassified", "correct"]
@@ -158,7 +159,7 @@ class TestAnswers:
         self._kept: OrderedDict[tuple[str, str, str], Answers] = OrderedDict()
 
     def of(self, manifest: Manifest, samples: SampleSet) -> Answers:
-        """Raises NotInArtifact."""
+        """Raises NotInArtifact, and NotReady where the file has changed."""
         if TEST_PROBABILITIES not in manifest.files:
             raise NotInArtifact(
                 f"{manifest.name} {manifest.version} was published without {TEST_PROBABILITIES}"
@@ -173,6 +174,7 @@ class TestAnswers:
         return self._kept[key]
 
     def _probabilities(self, manifest: Manifest, samples: SampleSet) -> NDArray[np.float32]:
+        refuse_changed(self._artifacts, manifest, [TEST_PROBABILITIES])
         path = self._artifacts / "models" / manifest.name / manifest.version / TEST_PROBABILITIES
         probabilities: NDArray[np.float32] = np.load(path, allow_pickle=False)
         expected = (len(samples.labels), len(manifest.classes))

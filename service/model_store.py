@@ -17,10 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion
-from service.manifest import ALIASES, MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files, sha256_of
+from service.manifest import ALIASES, MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files
 from service.memory import give_back
 from service.model import Model, RefusedError
 from service.standby import KeepOpen, Standby
+from service.version_files import change
 
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go
@@ -202,7 +203,9 @@ class ModelStore:
         return model
 
     def _open_engine(self, folder: Path, manifest: Manifest, files: Collection[str]) -> Engine:
-        _check_files(folder, manifest, files)
+        reason = change(folder, manifest, files)
+        if reason is not None:
+            raise RefusedError(reason)
         try:
             return self._load_engine(folder / MODEL, manifest)
         except FileNotFoundError as error:
@@ -232,17 +235,6 @@ def _read_manifest(folder: Path) -> Manifest:
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise RefusedError(f"{MANIFEST} is of {manifest.name} {manifest.version}, which is another folder")
     return manifest
-
-
-def _check_files(folder: Path, manifest: Manifest, names: Collection[str]) -> None:
-    for name in names:
-        path, entry = folder / name, manifest.files[name]
-        if not path.is_file():
-            raise RefusedError(f"{name} is missing")
-        if path.stat().st_size != entry.bytes:
-            raise RefusedError(f"{name} has {path.stat().st_size} bytes, not {entry.bytes}")
-        if sha256_of(path) != entry.sha256:
-            raise RefusedError(f"{name} has another checksum than the manifest says")
 
 
 def _read_aliases(path: Path, served: Collection[str]) -> tuple[dict[str, str], list[Refused]]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from service.errors import NotInArtifact, UnknownLayer
 from service.manifest import HISTORY, MANIFEST, WEIGHT_STATISTICS, Manifest
+from service.version_files import refuse_changed
 
 CALIBRATION_BINS = 15  # as the manifest's expected calibration error has them
 
@@ -44,15 +45,18 @@ class _WeightsFile(BaseModel):
 
 
 class Report:
-    """Reads one version folder. Raises NotInArtifact for what it was published without."""
+    """Reads one version folder. Raises NotInArtifact for what it was published without, and NotReady for what has
+    changed since."""
 
-    def __init__(self, folder: Path, manifest: Manifest | None = None) -> None:
-        self._folder = folder
-        self.manifest = manifest or Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    def __init__(self, artifacts: Path, manifest: Manifest) -> None:
+        self._artifacts = artifacts
+        self.manifest = manifest
 
     @classmethod
-    def of(cls, artifacts: Path, manifest: Manifest) -> "Report":
-        return cls(artifacts / "models" / manifest.name / manifest.version, manifest)
+    def of(cls, artifacts: Path, name: str, version: str) -> "Report":
+        """With the manifest as it stands there."""
+        text = (artifacts / "models" / name / version / MANIFEST).read_bytes()
+        return cls(artifacts, Manifest.model_validate_json(text))
 
     def history(self) -> list[dict[str, int | float]]:
         """A row for each epoch, as history.json has them."""
@@ -74,7 +78,8 @@ class Report:
     def _read(self, file: str) -> bytes:
         if file not in self.manifest.files:
             raise NotInArtifact(f"{self.manifest.name} {self.manifest.version} was published without {file}")
-        return (self._folder / file).read_bytes()
+        refuse_changed(self._artifacts, self.manifest, [file])
+        return (self._artifacts / "models" / self.manifest.name / self.manifest.version / file).read_bytes()
 
 
 def trainings(history: list[dict[str, int | float]]) -> list[list[dict[str, int | float]]]:

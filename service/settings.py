@@ -167,7 +167,12 @@ class Settings(BaseSettings):
     max_aside: int = Field(
         32, ge=1, description="pictures and feature maps that may wait for the one thread that makes them"
     )
-    figure_time: float = Field(30.0, gt=0, description="seconds that Matplotlib gets for one figure")
+    figure_time: float = Field(
+        30.0,
+        gt=0,
+        description="seconds that Matplotlib gets for one figure; who waits for it gets a 504 at the deadline, and "
+        "finds it drawn when asking again",
+    )
     figure_cache_bytes: int = Field(
         8 * MEBIBYTE, ge=0, description="of figures that are kept: some 100 of them"
     )

@@ -21,7 +21,7 @@ LINE = 12  # points, of one line of words above a panel
 
 def draw(request: FigureRequest) -> Figure:
     """The figure that is asked for. Raises what Report does for what a model was published without."""
-    reports = [Report(request.artifacts / "models" / name / version) for name, version in request.models]
+    reports = [Report.of(request.artifacts, name, version) for name, version in request.models]
     drawings: dict[str, Callable[[], Figure]] = {
         "training": lambda: learning_curves(reports, request.theme),
         "weights": lambda: weights(reports, request.layer, request.theme),

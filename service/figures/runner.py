@@ -21,6 +21,21 @@ class FigureError(Exception):
     """The process ended without a figure."""
 
 
+class _Drawing:
+    """One figure that is being drawn, or is going to be."""
+
+    task: asyncio.Task[bytes]
+    begun = False
+    waited = 0
+    """by how many"""
+
+
+def _read(task: asyncio.Task[bytes]) -> None:
+    """Whoever waited may be gone: its failure is not left unread."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Figures:
     """Runs `python -m service.figures`, one at a time, and remembers its latest answers."""
 
@@ -29,28 +44,64 @@ class Figures:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[FigureRequest, bytes] = OrderedDict()
         self._turn = asyncio.Semaphore(1)
-        self._waiting = 0
+        self._drawings: dict[FigureRequest, _Drawing] = {}
+        """those that are waited for"""
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
-    async def draw(self, request: FigureRequest) -> bytes:
-        """A PNG file. Raises QueueFull, DeadlinePassed, FigureError."""
+    def has(self, request: FigureRequest) -> bool:
+        """Whether it need not be drawn any more."""
+        return request in self._kept
+
+    async def draw(self, request: FigureRequest, deadline: float) -> bytes:
+        """A PNG file, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, FigureError.
+
+        What is begun is finished, for whoever asks again; what nobody waits for any more is not begun.
+        """
         if request in self._kept:
             self._kept.move_to_end(request)
             return self._kept[request]
-        if self._waiting >= MAX_WAITING:
-            raise QueueFull(f"{self._waiting} figures are waited for already")
-        self._waiting += 1
+        drawing = self._drawings.get(request) or self._begin(request)
+        drawing.waited += 1
         try:
-            async with self._turn:
-                if request not in self._kept:  # else whoever was before drew the same
-                    self._keep(request, await self._run(request))
-                return self._kept[request]
+            async with asyncio.timeout_at(deadline):
+                return await asyncio.shield(drawing.task)
+        except TimeoutError:
+            others = "it is being drawn" if drawing.begun else "others are drawn before it"
+            raise DeadlinePassed(
+                f"the figure was not ready within the time allowed for one request: {others}; ask again"
+            ) from None
         finally:
-            self._waiting -= 1
+            drawing.waited -= 1
+            if not (drawing.waited or drawing.begun):
+                drawing.task.cancel()
+                self._drawings.pop(request, None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        tasks = [drawing.task for drawing in self._drawings.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._scratch is not None:
             self._scratch.cleanup()
+
+    def _begin(self, request: FigureRequest) -> "_Drawing":
+        if len(self._drawings) >= MAX_WAITING:
+            raise QueueFull(f"{len(self._drawings)} figures are waited for already")
+        drawing = self._drawings[request] = _Drawing()
+        drawing.task = asyncio.create_task(self._make(request, drawing))
+        drawing.task.add_done_callback(_read)
+        return drawing
+
+    async def _make(self, request: FigureRequest, drawing: "_Drawing") -> bytes:
+        try:
+            async with self._turn:
+                drawing.begun = True
+                picture = await self._run(request)
+                self._keep(request, picture)
+                return picture
+        finally:
+            if self._drawings.get(request) is drawing:
+                del self._drawings[request]
 
     async def _run(self, request: FigureRequest) -> bytes:
         pipe = asyncio.subprocess.PIPE

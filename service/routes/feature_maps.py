@@ -30,6 +30,7 @@ from service.errors import (
     NotAcceptable,
     NotAnImage,
     NotInArtifact,
+    NotReady,
     Problem,
     QueueFull,
     TooManyBytes,
@@ -105,7 +106,7 @@ def _documented(body: object, *kinds: type[Problem]) -> Responses:
     text = "the layers, or one layer's maps as numbers, a picture, or a NumPy file"
     common = problems(
         UnknownModel, UnknownVersion, UnknownLayer, *kinds, NotInArtifact, NotAcceptable, InvalidParameter,
-        QueueFull, DeadlinePassed,
+        QueueFull, NotReady, DeadlinePassed,
     )  # fmt: skip
     return example(body, text, others) | common
 

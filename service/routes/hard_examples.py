@@ -17,6 +17,7 @@ from service.errors import (
     InvalidParameter,
     NotAcceptable,
     NotInArtifact,
+    NotReady,
     QueueFull,
     UnknownDataset,
     UnknownModel,
@@ -99,7 +100,7 @@ class HardExampleQuery(VersionQuery):
     )
     | problems(
         UnknownModel, UnknownVersion, UnknownDataset, NotInArtifact, NotAcceptable, InvalidParameter,
-        QueueFull, DeadlinePassed,
+        QueueFull, NotReady, DeadlinePassed,
     ),
 )  # fmt: skip
 async def list_hard_examples(
@@ -144,7 +145,8 @@ async def list_hard_examples(
     response_model=HardExampleDetail,
     responses=example(inside_examples.HARD_EXAMPLE)
     | problems(
-        UnknownModel, UnknownVersion, UnknownDataset, UnknownSample, NotInArtifact, NotAcceptable, InvalidParameter
+        UnknownModel, UnknownVersion, UnknownDataset, UnknownSample, NotInArtifact, NotAcceptable, InvalidParameter,
+        NotReady,
     ),
 )  # fmt: skip
 async def get_hard_example(

@@ -15,6 +15,7 @@ from service.errors import (
     InvalidParameter,
     NotAcceptable,
     NotInArtifact,
+    NotReady,
     Problem,
     QueueFull,
     UnknownDataset,
@@ -32,6 +33,7 @@ from service.reports import Report, gap, most_confused, reliability
 from service.routes import inside_examples
 from service.schemas import VersionQuery
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
+from service.version_files import refuse_changed
 
 FORMATS = {"json": "application/json", "png": "image/png"}
 
@@ -72,7 +74,7 @@ class CurvesQuery(ComparedQuery):
 
 def _documented(body: object, *kinds: type[Problem]) -> Responses:
     return example(body, "the numbers, or a figure", {"image/png": BINARY}) | problems(
-        UnknownModel, UnknownVersion, *kinds, NotInArtifact, NotAcceptable, InvalidParameter, QueueFull,
+        UnknownModel, UnknownVersion, *kinds, NotInArtifact, NotAcceptable, InvalidParameter, QueueFull, NotReady,
         DeadlinePassed,
     )  # fmt: skip
 
@@ -213,8 +215,7 @@ async def _figure(
 ) -> Response:
     service = service_of(request)
     models = [model, *(_against(request, query) if isinstance(query, ComparedQuery) else [])]
-    for one in models:
-        _needs(one, kind)
+    files = [_needed(one, kind) for one in models]
     figure = FigureRequest(
         kind=kind,
         artifacts=service.settings.artifacts.resolve(),
@@ -223,15 +224,22 @@ async def _figure(
         layer=layer,
         theme=query.theme,
     )
-    picture = await service.figures.draw(figure)
+    if not service.figures.has(figure):
+        for one, names in zip(models, files, strict=True):
+            # In this process, which can say what is wrong.
+            await _aside(request, partial(refuse_changed, service.settings.artifacts, one.manifest, names))
+    picture = await service.figures.draw(figure, deadline_of(service))
     return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
 
 
-def _needs(model: Model, kind: Kind) -> None:
-    """Refuses before a process is started for it."""
+def _needed(model: Model, kind: Kind) -> list[str]:
+    """The files that are drawn from. Raises NotInArtifact before a process is started for one that is not there."""
     files = {"training": HISTORY, "weights": WEIGHT_STATISTICS, "calibration": TEST_PROBABILITIES}
-    if kind in files and files[kind] not in model.manifest.files:
+    if kind not in files:
+        return []
+    if files[kind] not in model.manifest.files:
         raise NotInArtifact(f"{model.name} {model.version} was published without {files[kind]}")
+    return [files[kind]]
 
 
 def _against(request: Request, query: ComparedQuery) -> list[Model]:
@@ -239,7 +247,7 @@ def _against(request: Request, query: ComparedQuery) -> list[Model]:
 
 
 def _report(request: Request, model: Model) -> Report:
-    return Report.of(service_of(request).settings.artifacts, model.manifest)
+    return Report(service_of(request).settings.artifacts, model.manifest)
 
 
 class _Named(TypedDict):

@@ -14,7 +14,7 @@ from service.engines import Precision
 from service.errors import DeadlinePassed, InvalidParameter, QueueFull
 from service.feature_maps import REMEMBERED, FeatureMaps, parse_channels, statistics
 from service.manifest import Layer, Manifest
-from tests.service.shipped import latest
+from tests.service.shipped import ARTIFACTS, latest
 
 NEVER = float("inf")
 LAYER = Layer(name="c", type="Conv2D", shape=[2, 2, 8], parameters=0, trainable=0, minimum=0, maximum=1)
@@ -61,7 +61,7 @@ def counting(engines: list[CountingEngine]) -> Callable[[Path], CountingEngine]:
 
 async def test_a_graph_is_opened_on_first_use_and_once(aside: Aside, shipped: Manifest) -> None:
     engines: list[CountingEngine] = []
-    maps = FeatureMaps(Path(), counting(engines), aside, idle=1000)
+    maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=1000)
     assert (engines, maps.opened) == ([], set())
     for value in (1, 2, 1):
         found = await maps.of(shipped, image(value), NEVER)
@@ -73,7 +73,7 @@ async def test_a_graph_is_opened_on_first_use_and_once(aside: Aside, shipped: Ma
 
 async def test_only_the_last_images_are_remembered(aside: Aside, shipped: Manifest) -> None:
     engines: list[CountingEngine] = []
-    maps = FeatureMaps(Path(), counting(engines), aside, idle=1000)
+    maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=1000)
     for value in [*range(REMEMBERED + 1), 0]:
         await maps.of(shipped, image(value), NEVER)
     assert engines[0].runs == REMEMBERED + 2
@@ -82,7 +82,7 @@ async def test_only_the_last_images_are_remembered(aside: Aside, shipped: Manife
 
 async def test_an_idle_graph_is_let_go_and_opened_again(aside: Aside, shipped: Manifest) -> None:
     engines: list[CountingEngine] = []
-    maps = FeatureMaps(Path(), counting(engines), aside, idle=1e-9)
+    maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=1e-9)
     for opened in (1, 2):
         await maps.of(shipped, image(0), NEVER)
         while maps.opened:

@@ -1,7 +1,7 @@
 """service.figures.runner: one process at a time, with a limit, and answers kept."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from service.errors import DeadlinePassed, QueueFull
+from service.figures import runner
 from service.figures.request import FigureRequest
-from service.figures.runner import MAX_WAITING, FigureError, Figures
+from service.figures.runner import FigureError, Figures
 from tests.service.shipped import ARTIFACTS, latest
 
 REQUEST = FigureRequest(
@@ -18,40 +19,96 @@ REQUEST = FigureRequest(
 )
 
 
+NEVER = float("inf")
+
+
+def another() -> FigureRequest:
+    return REQUEST.model_copy(update={"theme": "dark"})
+
+
+class HeldFigures(Figures):
+    """Which takes as long as a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__(time_limit=60, max_bytes=10**6)
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.drawn: list[FigureRequest] = []
+
+    async def _run(self, request: FigureRequest) -> bytes:
+        self.begun.set()
+        await self.go.wait()
+        self.drawn.append(request)
+        return b"picture"
+
+
 @pytest.fixture
-def figures() -> Iterator[Figures]:
+async def figures() -> AsyncIterator[Figures]:
     figures = Figures(time_limit=60, max_bytes=10**6)
     yield figures
-    figures.close()
+    await figures.close()
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[HeldFigures]:
+    figures = HeldFigures()
+    yield figures
+    await figures.close()
 
 
 async def test_the_same_figure_is_drawn_once_for_all_who_wait(figures: Figures) -> None:
-    one, two = await asyncio.gather(figures.draw(REQUEST), figures.draw(REQUEST))
+    assert not figures.has(REQUEST)
+    one, two = await asyncio.gather(figures.draw(REQUEST, NEVER), figures.draw(REQUEST, NEVER))
     assert one is two
     assert Image.open(BytesIO(one)).format == "PNG"
-    assert await figures.draw(REQUEST) is one
+    assert await figures.draw(REQUEST, NEVER) is one
+    assert figures.has(REQUEST)
 
 
 async def test_a_figure_that_takes_too_long_is_given_up() -> None:
     figures = Figures(time_limit=0.01, max_bytes=0)
-    with pytest.raises(DeadlinePassed):
-        await figures.draw(REQUEST)
-    figures.close()
+    with pytest.raises(DeadlinePassed, match=r"longer than 0\.01 s"):
+        await figures.draw(REQUEST, NEVER)
+    await figures.close()
 
 
-async def test_a_figure_that_cannot_be_drawn_is_an_error(figures: Figures) -> None:
-    with pytest.raises(FigureError):
-        await figures.draw(REQUEST.model_copy(update={"artifacts": Path("/nowhere")}))
+async def test_a_figure_that_cannot_be_drawn_is_an_error_and_may_be_asked_for_again(figures: Figures) -> None:
+    for _ in range(2):
+        with pytest.raises(FigureError):
+            await figures.draw(REQUEST.model_copy(update={"artifacts": Path("/nowhere")}), NEVER)
 
 
-async def test_more_than_may_wait_are_refused() -> None:
-    figures = Figures(time_limit=0.01, max_bytes=0)
-    waiting = [asyncio.create_task(figures.draw(REQUEST)) for _ in range(MAX_WAITING)]
-    await asyncio.sleep(0)
+async def test_what_is_begun_is_finished_for_who_asks_again_and_what_nobody_waits_for_is_not_begun(
+    held: HeldFigures,
+) -> None:
+    first = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
+    soon = asyncio.get_running_loop().time() + 0.01
+    for request, why in ((REQUEST, "it is being drawn"), (another(), "others are drawn before it")):
+        with pytest.raises(DeadlinePassed, match=f"{why}; ask again"):
+            await held.draw(request, soon)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    held.go.set()
+    assert await held.draw(REQUEST, NEVER) == b"picture"
+    assert held.drawn == [REQUEST]
+    assert await held.draw(another(), NEVER) == b"picture"
+    assert held.drawn == [REQUEST, another()]
+
+
+async def test_more_than_may_wait_are_refused(held: HeldFigures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "MAX_WAITING", 1)
+    waiting = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
     with pytest.raises(QueueFull):
-        await figures.draw(REQUEST)
-    for task in waiting:
-        task.cancel()
-    ended = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(one, asyncio.CancelledError) for one in ended)
-    figures.close()
+        await held.draw(another(), NEVER)
+    held.go.set()
+    assert await waiting == b"picture"
+    assert await held.draw(another(), NEVER) == b"picture"
+
+
+async def test_a_service_that_stops_leaves_no_process(figures: Figures) -> None:
+    waiting = asyncio.create_task(figures.draw(REQUEST, NEVER))
+    await asyncio.sleep(0)
+    await figures.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
