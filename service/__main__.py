@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from collections.abc import Collection
+from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +17,9 @@ from service import workers
 from service.protocol import http_protocol
 from service.settings import Settings
 
+NEAR = 0.75  # of difflib's 1: a letter or two
+_PREFIX = "CONVSCOPE_"
+
 
 def main() -> None:
     # Every worker reads its settings from the environment, so that is where arguments go: checked like the others.
@@ -26,6 +30,8 @@ def main() -> None:
     except ValidationError as error:
         words = (_in_words(one, arguments) for one in error.errors())
         sys.exit("\n".join(["the settings cannot be used:", *words]))
+    for hint in _misspelt():
+        sys.stderr.write(f"warning: {hint}\n")
     gc.disable()  # a start makes little garbage and much to look through; the application's lifespan enables it
     options: dict[str, Any] = {
         "app": "service.main:app",
@@ -76,6 +82,15 @@ def _in_words(error: ErrorDetails, arguments: Collection[str]) -> str:
     name = next((one for one in variables if one in os.environ), f"CONVSCOPE_{field.upper()}")
     said = f"--{field} {error['input']}" if field in arguments else f"{name}={error['input']}"
     return f"  {said}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _misspelt() -> list[str]:
+    """Variables that are nearly those of a setting. Of others with the same beginning there may be many: some systems
+    make them for a service of this name."""
+    there = [name.upper() for name in Settings.model_fields]
+    asked = [name.removeprefix(_PREFIX) for name in sorted(os.environ) if name.startswith(_PREFIX)]
+    near = [(name, get_close_matches(name, there, 1, NEAR)) for name in asked if name not in there]
+    return [f"{_PREFIX}{name} is no setting; {_PREFIX}{found[0]} is" for name, found in near if found]
 
 
 def _logging(level: str) -> dict[str, Any]:

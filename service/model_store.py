@@ -16,8 +16,8 @@ from typing import NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from service.engines import Engine
-from service.errors import UnknownModel, UnknownVersion
-from service.manifest import ALIASES, MANIFEST, MODEL, VERSION_PATTERN, Manifest, served_files
+from service.errors import UnknownModel, UnknownVersion, counted
+from service.manifest import ALIASES, MANIFEST, MODEL, NAME_PATTERN, VERSION_PATTERN, Manifest, served_files
 from service.memory import give_back
 from service.model import Model, RefusedError
 from service.standby import KeepOpen, Standby
@@ -229,8 +229,9 @@ def _read_manifest(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "as a whole"
+        places = counted(error.error_count(), "place")
         raise RefusedError(
-            f"{MANIFEST} does not follow the schema in {error.error_count()} places, first {where}: {first['msg']}"
+            f"{MANIFEST} does not follow the schema in {places}, first {where}: {first['msg']}"
         ) from None
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise RefusedError(f"{MANIFEST} is of {manifest.name} {manifest.version}, which is another folder")
@@ -249,7 +250,11 @@ def _read_aliases(path: Path, served: Collection[str]) -> tuple[dict[str, str], 
         return {}, [Refused(ALIASES, None, 'it is no JSON object of "alias": "model"')]
     good, refused = {}, []
     for alias, target in aliases.items():
-        if target not in served:
+        if not re.fullmatch(NAME_PATTERN, alias):
+            refused.append(
+                Refused(alias, None, "it is no name that a path can have: small letters, digits, . _ -")
+            )
+        elif target not in served:
             refused.append(Refused(alias, None, f"it stands for {target!r}, which is not served"))
         elif alias in served:
             refused.append(Refused(alias, None, "a model has this name, and would be hidden"))

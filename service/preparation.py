@@ -14,6 +14,7 @@ from service.images.containers import PNG_SIGNATURE
 from service.lanes import always
 from service.load import Load
 from service.manifest import InputSpec
+from service.memory import give_back
 
 SMALL_BYTES = 8192
 QUICK_PIXELS = 32 * 32
@@ -24,6 +25,7 @@ SMALL_PIXELS = 128 * 128
 SMALL_FOR_ONE = 16
 """Small images that may wait in place of a large one, which needs a hundred times the memory"""
 THREADS = os.cpu_count() or 1
+REST = 1.0  # seconds
 MOST_AT_ONCE = 128
 """Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
 
@@ -57,6 +59,9 @@ class Preparer:
         """that threads have or will have, and of how many files"""
         self._load = Load()
         """what a file took lately"""
+        self._large = False
+        """whether some that take much memory were decoded since it was given back"""
+        self._tidying: asyncio.TimerHandle | None = None
 
     async def prepare(
         self,
@@ -149,6 +154,16 @@ class Preparer:
         self._count(-weight, -1, -files)
         for done, seconds in took:
             self._load.learn(done, seconds)
+        self._large |= weight == SMALL_FOR_ONE
+        if self._large and not self._errands and self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(REST, self._tidy)
+
+    def _tidy(self) -> None:
+        """When nothing was decoded for a moment, what the C library keeps of large pictures is given back."""
+        self._tidying = None
+        if not self._errands:
+            self._large = False
+            self._threads.submit(give_back)
 
     def _count(self, weight: int, errands: int, files: int) -> None:
         self._waiting += weight
@@ -172,6 +187,8 @@ class Preparer:
             )
 
     def close(self) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

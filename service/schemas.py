@@ -25,11 +25,11 @@ class KnownQuery(BaseModel):
     def _are_known(cls, asked: Any) -> Any:
         unknown = [name for name in asked if name not in cls.model_fields]
         if unknown:
-            there = ", ".join(cls.model_fields)
+            there = f"only {', '.join(cls.model_fields)}" if cls.model_fields else "nor any other"
             raise PydanticCustomError(
                 UNKNOWN_PARAMETER,
-                "there is no parameter {name}; there are {there}",
-                {"name": ", ".join(unknown), "there": there},
+                "there is no parameter {name} here, {there}",
+                {"name": ", ".join(map(repr, unknown)), "there": there},
             )
         return asked
 

@@ -1,6 +1,7 @@
 """The images in a request's body: raw, or the files of a multipart form. Bytes only; nothing is decoded here."""
 
 import re
+from collections.abc import Collection
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
@@ -34,12 +35,17 @@ class Upload(NamedTuple):
     name: str | None = None
 
 
-async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
-    """The request's one image. Raises NotAnImage, TooManyBytes, InvalidParameter."""
+async def read_one(
+    request: Request, *, field: str, max_bytes: int, parameters: Collection[str] = ()
+) -> Upload:
+    """The request's one image. Raises NotAnImage, TooManyBytes, InvalidParameter.
+
+    `parameters` are those of the query: a form that has one of them as a field is an error, or it would be as if
+    nothing had been asked."""
     content_type = _content_type(request)
     boundary = _boundary(content_type)
     body = await read_body(request, max_bytes)
-    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
+    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field, parameters)
     if len(uploads) > 1:
         raise InvalidParameter(f"the form has {len(uploads):,} files in '{field}'; one is expected here")
     if not uploads[0].data:
@@ -48,13 +54,15 @@ async def read_one(request: Request, *, field: str, max_bytes: int) -> Upload:
     return uploads[0]
 
 
-async def read_many(request: Request, *, field: str, max_bytes: int, max_files: int) -> list[Upload]:
+async def read_many(
+    request: Request, *, field: str, max_bytes: int, max_files: int, parameters: Collection[str] = ()
+) -> list[Upload]:
     """The files of a form's field, in order; a raw image counts as one. Raises as read_one does."""
     boundary = _boundary(_content_type(request))
     body = await read_body(request, max_bytes)
     if not body:
         raise InvalidParameter(f"the body is empty; send a multipart/form-data form with files in '{field}'")
-    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field)
+    uploads = [Upload(body)] if boundary is None else _files(body, boundary, field, parameters)
     if len(uploads) > max_files:
         raise InvalidParameter(f"the form has {len(uploads):,} files; at most {max_files:,} may come at once")
     return uploads
@@ -114,7 +122,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         chunks.append(chunk)
 
 
-def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
+def _files(body: bytes, boundary: bytes, field: str, parameters: Collection[str]) -> list[Upload]:
     """The parts of a form (RFC 7578) whose name is `field`. The body is in memory, so splitting it is enough."""
     delimiter = b"\r\n--" + boundary
     # The first delimiter has no line before it; the last is followed by "--".
@@ -126,6 +134,12 @@ def _files(body: bytes, boundary: bytes, field: str) -> list[Upload]:
         raise InvalidParameter("the form is cut off or broken: its closing boundary is missing")
     parts = [_part(piece) for piece in pieces[1:last]]
     files = [upload for name, upload in parts if name == field]
+    if len(files) < len(parts):
+        misplaced = [name for name, _ in parts if name in parameters]
+        if misplaced:
+            raise InvalidParameter(
+                f"the form has {misplaced[0]} as a field; parameters stand in the URL, as ?{misplaced[0]}=…"
+            )
     if not files:
         names = ", ".join(sorted({repr(name) for name, _ in parts})) or "none"
         raise InvalidParameter(f"the form has no field '{field}' with a file; its fields: {names}")
@@ -155,4 +169,4 @@ def _value(pattern: re.Pattern[bytes], line: bytes) -> str | None:
         return None
     quoted = match[1] if match[1] is not None else match[2]
     text = quoted.decode("utf-8", "replace")
-    return re.sub(r"\\(.)", r"\1", text) if "\\" in text else text
+    return re.sub(r'\\(["\\])', r"\1", text)

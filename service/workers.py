@@ -1,6 +1,8 @@
 """Several processes on one port, each with a queue of connections of its own. Linux only."""
 
+import ctypes
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -9,6 +11,8 @@ from typing import Any
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+
+_PARENT_DEATH_SIGNAL = 1
 
 
 class OwnQueue(socket.socket):
@@ -49,6 +53,7 @@ class OwnQueue(socket.socket):
 
 
 def _bound_by_worker(family: int, address: Any) -> OwnQueue:
+    _end_with_parent()
     try:
         return OwnQueue.bound(family, address)
     except OSError as error:
@@ -66,6 +71,13 @@ def run(config: Config) -> None:
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # what one process would end with; the supervisor only stops
+
+
+def _end_with_parent() -> None:
+    """Or workers of a supervisor that was killed would go on, and nobody could listen on their port. prctl(2),
+    PR_SET_PDEATHSIG."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _let_clients_send() -> None:

@@ -65,8 +65,10 @@ def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL) -> Decoded:
 def _describe(data: bytes) -> containers.Container:
     kind = containers.sniff(data)
     if kind is None:
-        head = f"they begin with {data[:8].hex(' ')}" if data else "there are none"
-        raise NotAnImage(f"the {len(data):,} bytes are no PNG, JPEG, WEBP, GIF or BMP: {head}")
+        if not data:
+            raise NotAnImage("the file is empty; a PNG, JPEG, WEBP, GIF or BMP image is expected")
+        few = "1 byte is" if len(data) == 1 else f"{len(data):,} bytes are"
+        raise NotAnImage(f"the {few} no PNG, JPEG, WEBP, GIF or BMP: they begin with {data[:8].hex(' ')}")
     try:
         return containers.read(data, kind)
     except containers.READER_ERRORS as error:
@@ -98,6 +100,10 @@ def _open(container: containers.Container, detail: int) -> Decoded:
             raise ValueError("its pixels end before its last row")
         upright, flattening = flatten.to_8_bit(image)
     steps += flattening
+    if flatten.INVISIBLE in flattening:
+        warnings.append(
+            "invisible: all of the image is transparent, and what a viewer would not show was used"
+        )
     if container.orientation in _TRANSPOSED:
         upright = upright.transpose(_TRANSPOSED[container.orientation])
         steps.append(f"turned upright (EXIF orientation {container.orientation})")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import BlankImage
+from service.errors import BlankImage, counted
 from service.images import blobs, form, rules, strokes
 from service.images.decode import pixels
 from service.images.ground import Excess, FloatImage, excess
@@ -250,5 +250,5 @@ def _doubts(contrast: float, share: float, others: int, box: Box) -> list[str]:
     if not low <= share <= high:
         doubts.append(f"unlike a digit: {share:.1%} of it is ink, of MNIST's {low:.1%} to {high:.1%}")
     if others:
-        doubts.append(f"unlike one digit: {others} more blobs far apart were left out")
+        doubts.append(f"unlike one digit: {counted(others, 'more blob')} far apart left out")
     return doubts

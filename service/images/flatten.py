@@ -7,6 +7,7 @@ from PIL import Image, ImageCms
 
 _MAX_PROFILE_BYTES = 4 << 20  # press profiles are 0.5 to 3 MB
 _SAMPLE_SIDE = 1200  # px; of a larger picture so many rows and columns decide on the ground
+UNIFORM, INVISIBLE = "uniform transparency dropped", "complete transparency dropped"
 _GROUNDS = ("white", "black")
 _WIDE_GREY = ("I", "I;16", "I;16B", "I;16L")
 
@@ -58,7 +59,7 @@ def _on_a_ground(image: Image.Image) -> tuple[Image.Image, list[str]]:
     solid, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
     lowest, highest = alpha.getextrema()
     if lowest == highest:
-        return solid, ["uniform transparency dropped"]
+        return solid, [UNIFORM if highest else INVISIBLE]
     small = (solid, alpha) if max(image.size) <= _SAMPLE_SIDE else (_sample(solid), _sample(alpha))
     ranges = [_range(_composite(*small, ground)) for ground in _GROUNDS]
     best = _GROUNDS[int(ranges[1] > ranges[0])]

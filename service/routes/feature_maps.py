@@ -150,7 +150,7 @@ async def make_feature_maps(
     served = find_model(request, model, query)
     chosen = _check(request, served, query)
     service = service_of(request)
-    upload = await image_of(request, service.settings)
+    upload = await image_of(request, service.settings, query)
     deadline = deadline_of(service)
     options = PrepareOptions(query.preprocess, query.invert, query.fit)
     prepared = await service.preparer.prepare(

@@ -259,7 +259,10 @@ def _sheet(
 ) -> bytes:
     entries = [_entry(one, samples.images[one.index], model.classes) for one in page]
     part = f"{query.offset + 1}–{query.offset + len(page)} of {total:,}" if page else "none"
-    title = f"{model.name} · {query.kind} · {part} · {ORDER[query.sort]}"
+    selection = _selection(query, model)
+    classes = {"true": selection.true, "predicted": selection.predicted}
+    chosen = [f"{name} {model.classes[index]}" for name, index in classes.items() if index is not None]
+    title = " · ".join([model.name, query.kind, *chosen, part, ORDER[query.sort]])
     return png(contact_sheet.draw(entries, title, query.theme))
 
 

@@ -1,6 +1,8 @@
 """GET /models…: what is served, how good it is and where it came from."""
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from pydantic_core import to_json
 
 from service.dependencies import ModelDep, SnapshotDep
@@ -10,15 +12,18 @@ from service.model import Model
 from service.model_store import Snapshot
 from service.openapi import example, problems
 from service.routes import examples
-from service.schemas import LayerList, ModelDetail, ModelList, ModelSummary
+from service.schemas import KnownQuery, LayerList, ModelDetail, ModelList, ModelSummary
 
 router = APIRouter(tags=["models"])
 
 
 @router.get(
-    "/models", operation_id="list_models", response_model=ModelList, responses=example(examples.MODELS)
+    "/models",
+    operation_id="list_models",
+    response_model=ModelList,
+    responses=example(examples.MODELS) | problems(InvalidParameter),
 )
-async def list_models(snapshot: SnapshotDep) -> Response:
+async def list_models(snapshot: SnapshotDep, _: Annotated[KnownQuery, Query()]) -> Response:
     """Every model at its latest version, and what was refused with the reason."""
     body: ModelList = {
         "models": [summary(model, snapshot) for model in snapshot.latest()],
@@ -95,12 +100,12 @@ def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
         "accuracy_interval": list(manifest.metrics.accuracy_interval),
         "parameters": manifest.parameters,
         "bytes": model.bytes,
-        "links": _links(manifest),
+        "links": _links(manifest, is_latest=snapshot.get(manifest.name) is model),
     }
 
 
-def _links(manifest: Manifest) -> dict[str, str]:
-    """Where to go on; only to what the version was published with."""
+def _links(manifest: Manifest, *, is_latest: bool) -> dict[str, str]:
+    """Where to go on with this version; only to what it was published with."""
     home = f"/models/{manifest.name}"
     reports = {
         "feature_maps": FEATURE_MAPS,
@@ -109,7 +114,7 @@ def _links(manifest: Manifest) -> dict[str, str]:
         "weights": WEIGHT_STATISTICS,
         "calibration": TEST_PROBABILITIES,
     }
-    return {
+    links = {
         "self": home,
         "layers": f"{home}/layers",
         "predict": f"/predict/{manifest.name}",
@@ -120,3 +125,5 @@ def _links(manifest: Manifest) -> dict[str, str]:
         },
         "confusion_matrix": f"{home}/confusion-matrix",
     }
+    version = "" if is_latest else f"?version={manifest.version}"
+    return {name: link + version for name, link in links.items()}

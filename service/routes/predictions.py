@@ -123,7 +123,7 @@ async def predict_batch(
     service = service_of(request)
     served = service.find(model, query.version)
     count = count_of_classes("top_k", query.top_k, served)
-    uploads = await images_of(request, service.settings)
+    uploads = await images_of(request, service.settings, query)
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
     for start in range(0, len(uploads), size):
@@ -153,7 +153,7 @@ async def _answer(
     request: Request, service: Service, model: Model, query: PreparationQuery
 ) -> tuple[Prepared, Ranking]:
     model.refuse_if_full()
-    upload = await image_of(request, service.settings)
+    upload = await image_of(request, service.settings, query)
     deadline = deadline_of(service)
     wanted = still_connected(request)
     prepared = await service.preparer.prepare(

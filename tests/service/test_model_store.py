@@ -153,6 +153,14 @@ async def test_an_alias_may_not_hide_a_model(artifacts: Path) -> None:
     assert "would be hidden" in reasons(snapshot)["stripes"]
 
 
+async def test_an_alias_that_no_path_can_have_is_refused(artifacts: Path) -> None:
+    write_aliases(artifacts, {"mnist": "stripes", "": "stripes", "a/b": "stripes", "Digits": "stripes"})
+    snapshot = await store_of(artifacts).reload()
+    assert snapshot.aliases == {"mnist": "stripes"}
+    assert [one.name for one in snapshot.refused] == ["", "a/b", "Digits"]
+    assert all("no name that a path can have" in one.reason for one in snapshot.refused)
+
+
 async def test_whoever_asks_for_a_refused_alias_is_told_why(artifacts: Path) -> None:
     write_aliases(artifacts, {"mnist": "gone"})
     snapshot = await store_of(artifacts).reload()

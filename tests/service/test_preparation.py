@@ -182,6 +182,20 @@ async def test_what_images_take_is_learned_from_all_that_are_decoded(preparer: P
     assert (preparer._waiting, preparer._errands, preparer._files) == (0, 0, 0)
 
 
+async def test_what_large_pictures_took_is_given_back_when_nothing_is_decoded_for_a_moment(
+    preparer: Preparer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = threading.Event()
+    monkeypatch.setattr(service.preparation, "give_back", given.set)
+    monkeypatch.setattr(service.preparation, "REST", 0.001)
+    small, large = (encoded(np.asarray(seven().resize((side, side)))) for side in (100, 400))
+    await preparer.prepare(small, DIGIT, PrepareOptions(), NEVER)
+    assert preparer._tidying is None
+    await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
+    assert await asyncio.to_thread(given.wait, 10)
+    assert preparer._tidying is None
+
+
 async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:
     there = iter([True, True, False, False, False])  # when a thread takes it; before each file
     files = [encoded(seven())] * 4

@@ -32,10 +32,10 @@ async def test_a_misspelt_parameter_is_told_with_those_there_are(
     misspelt = {names[0]: "1", "vresion": "1"}
     answer = await client.request(method, path.format(**VALUES), params=misspelt, content=body)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
-    there = answer.json()["detail"].removeprefix("there is no parameter vresion; there are ")
+    there = answer.json()["detail"].removeprefix("there is no parameter 'vresion' here, only ")
     assert sorted(there.split(", ")) == sorted(names)
 
 
 async def test_all_that_do_not_exist_are_named(client: httpx.AsyncClient) -> None:
     detail = (await client.get("/models/mnist?ver=1&format=json")).json()["detail"]
-    assert detail == "there is no parameter ver, format; there are version"
+    assert detail == "there is no parameter 'ver', 'format' here, only version"

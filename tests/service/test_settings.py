@@ -70,6 +70,24 @@ def test_the_service_says_in_words_which_settings_it_cannot_use() -> None:
     assert "  CONVSCOPE_PRECISION=int8: Input should be 'auto', 'float32' or 'bfloat16'" in lines
 
 
+def test_a_misspelt_setting_is_told() -> None:
+    # The second as Kubernetes makes it for a service of this name.
+    hints = subprocess.run(
+        [sys.executable, "-c", "from service.__main__ import _misspelt; print(_misspelt())"],
+        cwd=ROOT,
+        env={
+            "PATH": "",
+            "CONVSCOPE_KEEPALIVE": "5",
+            "CONVSCOPE_PORT_8000_TCP": "x",
+            "CONVSCOPE_DEADLINE": "5",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert hints.stdout.strip() == "['CONVSCOPE_KEEPALIVE is no setting; CONVSCOPE_KEEP_ALIVE is']"
+
+
 def test_arguments_are_checked_like_settings_and_come_before_them() -> None:
     done = started("--port", "70000", "--workers", "-3", PORT="1", CONVSCOPE_HOST="127.0.0.1")
     assert done.returncode == 1

@@ -66,6 +66,7 @@ async def test_a_raw_body_is_the_image(content_type: str | None) -> None:
         ('name="file"', None),
         ('name="file"; filename="a \\"b\\"; name=x.png"', 'a "b"; name=x.png'),
         ('name="file"; filename="größe.png"', "größe.png"),
+        ('name="file"; filename="C:\\dir\\x.png"', "C:\\dir\\x.png"),
         ('name="file"; filename=""', ""),
         ('name="file"; filename="a.png"\r\nContent-Type: image/png', "a.png"),
         ('name="file"\r\nContent-Type: image/png; name="other"', None),
@@ -78,6 +79,12 @@ async def test_a_form_gives_its_file(head: str, name: str | None) -> None:
     assert await one(FORM, form(('name="note"', b"x"), (head, b"\x89PNG\r\n\r\n--"))) == Upload(
         b"\x89PNG\r\n\r\n--", name
     )
+
+
+async def test_a_parameter_among_the_fields_is_told_where_it_belongs() -> None:
+    sent = request(FORM, form(('name="file"', b"abc"), ('name="note"', b"x"), ('name="top_k"', b"1")))
+    with pytest.raises(InvalidParameter, match=r"has top_k as a field; .* in the URL, as \?top_k="):
+        await read_one(sent, field="file", max_bytes=1000, parameters={"top_k", "fit"})
 
 
 async def test_a_form_may_have_text_around_it() -> None:

@@ -1,5 +1,6 @@
 """Several workers on one port."""
 
+import asyncio
 import os
 import pickle
 import signal
@@ -129,6 +130,26 @@ async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
             assert os.sched_getscheduler(process) == os.SCHED_BATCH
         assert await server.stop() == 0
         assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_workers_end_when_what_started_them_was_killed(artifacts: Path) -> None:
+    async with served(artifacts, "--workers", "2") as server:
+        transport = httpx.AsyncHTTPTransport(retries=10)
+        async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
+            assert (await client.get("/health/live")).status_code == 200
+        workers = _children(server.process.pid)
+        server.process.kill()
+        assert server.process.stderr is not None
+        async with asyncio.timeout(30):
+            await server.process.stderr.read()  # which all of them hold: it ends with the last
+            while not all(map(_is_over, workers)):  # noqa: ASYNC110 — it closes its files a little before its end
+                await asyncio.sleep(0)
+
+
+def _is_over(process: int) -> bool:
+    """Nobody may have waited for what is left of it."""
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" in status.read_text()
 
 
 def _children(process: int) -> list[int]:

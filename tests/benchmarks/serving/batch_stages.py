@@ -48,7 +48,7 @@ async def stages(seconds: float) -> dict[str, float]:
                 lambda: predict_batch(request(app, batch), DIGITS, BatchQuery()), seconds
             ),
             "form": await awaited(
-                lambda: images_of(request(app, batch), app.state.service.settings), seconds
+                lambda: images_of(request(app, batch), app.state.service.settings, BatchQuery()), seconds
             ),
             "decode": timed(lambda: prepare_each(files, spec, PrepareOptions(), max_pixels=limit), seconds),
             "inflating": inflating(files, seconds),

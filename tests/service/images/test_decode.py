@@ -63,6 +63,13 @@ def test_uniform_transparency_is_dropped() -> None:
     assert (pixels(decoded(encoded(layers)).image) == np.asarray(corners())).all()
 
 
+def test_a_picture_that_a_viewer_would_not_show_is_warned_of() -> None:
+    layers = np.dstack([np.asarray(corners()), np.zeros((32, 48), np.uint8)])
+    shown = decoded(encoded(layers))
+    assert (pixels(shown.image) == np.asarray(corners())).all()
+    assert [warning.partition(":")[0] for warning in shown.warnings] == ["invisible"]
+
+
 def test_cmyk_goes_through_its_profile() -> None:
     shown = decoded(
         encoded(Image.new("CMYK", (16, 16), (200, 30, 10, 40)), "JPEG", icc_profile=red_profile())
@@ -114,7 +121,7 @@ def test_large_jpeg_is_decoded_at_a_part_of_its_size() -> None:
     "data", [b"", b"\0", b"hello", b"BMW is a car", b"%PDF-1.7", b"<svg/>", b"II*\0" + bytes(40)]
 )
 def test_other_bytes_are_not_an_image(data: bytes) -> None:
-    with pytest.raises(NotAnImage, match=f"the {len(data)} bytes are no PNG"):
+    with pytest.raises(NotAnImage, match=r"the (1 byte is|[\d]+ bytes are) no PNG|the file is empty"):
         decoded(data)
 
 

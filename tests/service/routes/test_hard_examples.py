@@ -1,7 +1,7 @@
 """/models/{model}/hard-examples: of every shipped model the same as by hand from its graph and the test set."""
 
 import csv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter
 
+from service.pictures import contact_sheet
+from service.pictures.colours import Theme
 from service.schemas_inside import HardExampleDetail, HardExampleList
 from tests.conftest import serving
 from tests.service.shipped import MODELS, latest, linked, manifest, run, test_set
@@ -156,6 +158,25 @@ async def test_a_contact_sheet_is_a_picture(client: httpx.AsyncClient, query: st
     answer = await client.get(f"{PATH}?{query}", headers={"Accept": "image/png"})
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
     assert Image.open(BytesIO(answer.content)).format == "PNG"
+
+
+async def test_a_contact_sheet_says_what_was_chosen(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = list[str]()
+
+    def draw(entries: Sequence[contact_sheet.Entry], title: str, theme: Theme) -> Image.Image:
+        titles.append(title)
+        return Image.new("L", (1, 1))
+
+    monkeypatch.setattr(contact_sheet, "draw", draw)
+    for query in ("", "&true=5", "&true=5&predicted=3"):
+        assert (await client.get(f"{PATH}?format=png{query}")).status_code == 200
+    assert [title.split(" · ")[1:-2] for title in titles] == [
+        ["misclassified"],
+        ["misclassified", "true 5"],
+        ["misclassified", "true 5", "predicted 3"],
+    ]
 
 
 async def test_a_contact_sheet_shows_the_images_themselves(client: httpx.AsyncClient) -> None:

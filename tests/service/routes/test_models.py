@@ -75,8 +75,11 @@ async def test_an_older_version_can_be_asked_for(artifacts: Path) -> None:
     async with serving(artifacts) as client:
         latest = (await client.get("/models/mnist")).json()
         older = (await client.get("/models/mnist", params={"version": "1"})).json()
+        followed = (await client.get(older["links"]["self"])).json()
     assert (latest["version"], latest["versions"]) == ("2", ["1", "2"])
-    assert older["version"] == "1"
+    assert older["version"] == followed["version"] == "1"
+    assert all(link.endswith("?version=1") for link in older["links"].values())
+    assert latest["links"]["self"] == "/models/stripes"
 
 
 async def test_layers_are_summed_up(client: httpx.AsyncClient) -> None:
