@@ -37,8 +37,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME", help="see `list`; or: all"
     )
-    train.add_argument("--resume", action="store_true", help="go on from the last whole epoch")
-    train.add_argument("--restart", action="store_true", help="discard the run that is kept and begin again")
+    kept = train.add_mutually_exclusive_group()
+    kept.add_argument("--resume", action="store_true", help="go on from the last whole epoch")
+    kept.add_argument("--restart", action="store_true", help="discard the run that is kept and begin again")
     train.add_argument("--no-export", action="store_true", help="stop after the last epoch")
     train.add_argument(
         "--seed",
@@ -102,6 +103,10 @@ def run(arguments: argparse.Namespace, command: str) -> int:
 
         datasets = arguments.datasets or list(DATASETS.values())
         return getattr(data_commands, arguments.command)(datasets, arguments.data)  # type: ignore[no-any-return]
+    if arguments.command in {"list", "report", "compare"} and not arguments.artifacts.is_dir():
+        raise DataError(
+            f"{arguments.artifacts} is no folder: --artifacts takes the one that models are published in"
+        )
     if arguments.command == "list":
         from training.listing import show
 

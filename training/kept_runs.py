@@ -1,13 +1,16 @@
 """The finished runs of an experiment among the checkpoints: its own, and those with other seeds."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from service.manifest import TeacherVersion
 from training.experiments import EXPERIMENTS, Experiment
 from training.fit import build
-from training.runs import Run, history_kept, load_checkpoint
+from training.runs import CheckpointError, Run, history_kept, load_checkpoint
 
 
 def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
@@ -15,6 +18,34 @@ def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
     own = EXPERIMENTS[experiment.name].seed
     name = experiment.name if experiment.seed == own else f"{experiment.name}-seed-{experiment.seed}"
     return folder / f"{name}.npz"
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps other processes from training what is kept at this path meanwhile: one would overwrite what the other has.
+    Raises CheckpointError where one does already."""
+    try:
+        import fcntl  # noqa: PLC0415 — not everywhere
+    except ImportError:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not the one that another has just let go of, and taken away.
+            is_ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
+        except BlockingIOError:
+            is_ours = False
+        if not is_ours:
+            raise CheckpointError(
+                f"another process is training {path.stem} and keeps it in {path.parent}: wait for its end, or stop it"
+            )
+        try:
+            yield
+        finally:
+            lock.unlink()
 
 
 def finished(experiment: Experiment, path: Path, teacher: TeacherVersion | None = None) -> Run:

@@ -35,10 +35,10 @@ def needed_folder(artifacts: Path, name: str, by: str) -> Path:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version folder. Raises DataError where it is damaged."""
+    """The manifest of a version folder. Raises DataError where it is damaged, or another's."""
     path = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -46,6 +46,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise DataError(
             f"{path} is damaged ({reason}): bring it back from a copy, or delete its folder"
         ) from error
+    if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
+        raise DataError(f"{path} is of {manifest.name} {manifest.version}, which is another folder")
+    return manifest
 
 
 def latest_manifest(artifacts: Path, name: str) -> Manifest | None:

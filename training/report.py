@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.manifest import HISTORY, WEIGHT_STATISTICS, Manifest
+from training.datasets import DataError
 from training.published import named_manifest
 
 ROOT = Path(__file__).parent.parent
@@ -122,12 +123,18 @@ def _figure(artifacts: Path, manifests: Sequence[Manifest], kind: str, theme: st
     }
     command = [sys.executable, "-m", "service.figures"]
     done = subprocess.run(  # noqa: S603
-        command, input=json.dumps(request).encode(), stdout=subprocess.PIPE, check=True, cwd=ROOT
+        command, input=json.dumps(request).encode(), capture_output=True, check=False, cwd=ROOT
     )
+    if done.returncode:
+        # One line where it is something that a person can mend.
+        raise DataError(f"no {kind} figure: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
 
 
 def _json(artifacts: Path, manifest: Manifest, file: str) -> dict[str, Any]:
     path = artifacts / "models" / manifest.name / manifest.version / file
-    content: dict[str, Any] = json.loads(path.read_text())
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): bring it back from a copy") from error
     return content

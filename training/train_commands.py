@@ -93,10 +93,12 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
     experiment = own if arguments.seed is None else replace(own, seed=arguments.seed)
     run = None
     if not experiment.members:
+        path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
         try:
-            run = _trained(experiment, arguments, console)
+            with kept_runs.held(path):
+                run = _trained(experiment, arguments, console)
         except KeyboardInterrupt:
-            kept = len(history_kept(kept_runs.checkpoint_path(arguments.checkpoints, experiment)))
+            kept = len(history_kept(path))
             raise KeyboardInterrupt(
                 f"stopped: {name} keeps {kept} of {experiment.epochs} epochs; --resume goes on from there"
             ) from None

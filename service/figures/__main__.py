@@ -4,6 +4,7 @@ import os
 import sys
 from io import BytesIO
 
+from service.errors import Problem
 from service.figures.draw import draw
 from service.figures.request import FigureRequest
 
@@ -14,7 +15,11 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     file = BytesIO()
-    draw(FigureRequest.model_validate_json(sys.stdin.buffer.read())).savefig(file, format="png")
+    try:
+        figure = draw(FigureRequest.model_validate_json(sys.stdin.buffer.read()))
+    except Problem as problem:
+        sys.exit(problem.detail)
+    figure.savefig(file, format="png")
     sys.stdout.buffer.write(file.getvalue())
 
 

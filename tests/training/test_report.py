@@ -1,11 +1,12 @@
 """`python -m training report` and `compare`, on shipped models."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.service.shipped import ARTIFACTS, linked, manifest
+from tests.service.shipped import ARTIFACTS, latest, linked, manifest
 from training.__main__ import main
 from training.published import latest_manifest
 from training.report import accuracy_table
@@ -69,3 +70,41 @@ def test_a_name_of_nothing_is_answered_with_what_there_is(
     assert f"{artifacts} has no nope: it has mnist, mnist-baseline, mnist-l2; " in said
     assert "train nope" not in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "arguments"),
+    [
+        ("weights.json", None, ["report", "mnist-8-filters"]),
+        ("history.json", b"{", ["report", "mnist-8-filters"]),
+        ("test_probabilities.npy", b"", ["report", "mnist-8-filters"]),
+        ("history.json", b"{", ["compare", "mnist-8-filters"]),
+        ("manifest.json", "mnist-baseline", ["report", "mnist-8-filters"]),
+        ("manifest.json", "mnist-baseline", ["compare", "mnist-8-filters"]),
+    ],
+)
+def test_a_file_that_is_not_as_it_was_is_named_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    content: bytes | str | None,
+    arguments: list[str],
+) -> None:
+    folder = shutil.copytree(latest("mnist-8-filters"), linked(tmp_path) / "models" / "mnist-8-filters" / "1")
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(
+            content if isinstance(content, bytes) else (latest(content) / file).read_bytes()
+        )
+    assert main([*arguments, "--artifacts", str(tmp_path), "--to", str(tmp_path / "figures")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert file in said
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["report", "mnist"], ["compare", "mnist"]])
+def test_an_artifacts_folder_that_is_not_there_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert main([*arguments, "--artifacts", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere is no folder" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.manifest import HISTORY, MANIFEST, Manifest
-from training import train_commands
+from training import kept_runs, train_commands
 from training.__main__ import main
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
@@ -131,6 +131,23 @@ def test_ctrl_c_in_an_export_says_how_to_go_on_and_the_same_command_does(
     interrupted_export()
     assert train(folder) == 0
     assert published(folder, 1) == first
+
+
+def test_what_another_process_trains_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / "kept" / f"{TINY.name}.npz"
+    with kept_runs.held(path):
+        for how in ("--resume", "--restart"):
+            assert train(folder, how) == 1
+            assert "another process is training mnist-8-filters" in capsys.readouterr().out
+    assert not path.exists()
+    assert train(folder, "--no-export") == 0
+    assert len(kept(folder)) == 1
+
+
+def test_a_run_is_not_resumed_and_discarded_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train(folder, "--resume", "--restart")
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_named_and_restart_discards_it(
