@@ -6,7 +6,10 @@ from typing import Literal, NamedTuple
 
 from tests.benchmarks.serving.bench import BEST_DIGITS, COLOUR, Section
 
-Verdict = Literal["aim met", "met", "missed", "not measured"]
+Verdict = Literal["aim met", "met", "missed", "not measured", "more than the whole: measure again"]
+WHOLE = 1.05
+"""Times what the engine alone does. A server does no more: where it seems to, the engine was held up when it was
+measured, which a few per cent of noise do not show."""
 
 
 class Goal(NamedTuple):
@@ -18,6 +21,7 @@ class Goal(NamedTuple):
     aim: float | None = None
     at_most: bool = False
     unit: str = ""
+    of_the_engine: bool = False
 
 
 GOALS = (
@@ -32,15 +36,34 @@ GOALS = (
         unit=" ×",
     ),
     Goal("multipart, share of raw", "multipart, share of raw", 0.65),
-    Goal("batch of 64 PNG, images/s, share of the engine's best", "batch, share of the engine", 0.7, 0.9),
+    Goal(
+        "batch of 64 PNG, images/s, share of the engine's best",
+        "batch, share of the engine",
+        0.7,
+        0.9,
+        of_the_engine=True,
+    ),
     Goal(
         "the same of the default model, share of its engine's best",
         f"batch of {BEST_DIGITS}, share of the engine",
         0.7,
         0.9,
+        of_the_engine=True,
     ),
-    Goal("binary tensors, images/s, share of the engine's best", "tensors, share of the engine", 0.7, 0.9),
-    Goal("cifar10 PNG → JSON, share of the engine's best", f"{COLOUR}, share of the engine", 0.8, 0.9),
+    Goal(
+        "binary tensors, images/s, share of the engine's best",
+        "tensors, share of the engine",
+        0.7,
+        0.9,
+        of_the_engine=True,
+    ),
+    Goal(
+        "cifar10 PNG → JSON, share of the engine's best",
+        f"{COLOUR}, share of the engine",
+        0.8,
+        0.9,
+        of_the_engine=True,
+    ),
     Goal("overload by 4, default settings: goodput of the peak", "overload: goodput", 0.9),
     Goal(
         "… p99 of the accepted, share of its bound",
@@ -85,6 +108,8 @@ def judged(sections: Iterable[Section]) -> list[Judged]:
 def verdict(goal: Goal, measured: float | None) -> Verdict:
     if measured is None:
         return "not measured"
+    if goal.of_the_engine and measured > WHOLE:
+        return "more than the whole: measure again"
     if goal.aim is not None and _reaches(measured, goal.aim, goal.at_most):
         return "aim met"
     return "met" if _reaches(measured, goal.must, goal.at_most) else "missed"

@@ -7,6 +7,7 @@ from tests.benchmarks.serving.goals import GOALS, Goal, Verdict, judged, verdict
 
 SHARE = Goal("share", "share", must=0.55, aim=0.75)
 SECONDS = Goal("seconds", "seconds", must=1.5, aim=1.0, at_most=True)
+ENGINE = SHARE._replace(of_the_engine=True)
 BOUND = Goal("growth", "growth", must=5, at_most=True)
 
 
@@ -22,6 +23,9 @@ BOUND = Goal("growth", "growth", must=5, at_most=True)
         (BOUND, -2.0, "met"),
         (BOUND, 5.1, "missed"),
         (SHARE, None, "not measured"),
+        (SHARE, 1.3, "aim met"),
+        (ENGINE, 1.04, "aim met"),
+        (ENGINE, 1.3, "more than the whole: measure again"),
     ],
 )
 def test_more_is_better_for_shares_and_less_for_seconds(
