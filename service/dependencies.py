@@ -59,6 +59,22 @@ def find_model(request: Request, name: str, query: VersionQuery) -> Model:
     return service_of(request).find(name, query.version)
 
 
+async def refuse_repeated(request: Request) -> None:
+    """A parameter that is given twice would count once, and nobody would know which. Raises InvalidParameter."""
+    refuse_repeats(request)
+
+
+def refuse_repeats(request: Request) -> None:
+    """The same, for who is not FastAPI."""
+    given = request.query_params.multi_items()
+    names = {name for name, _ in given}
+    if len(names) < len(given):
+        twice = [name for name in names if len(request.query_params.getlist(name)) > 1]
+        raise InvalidParameter(
+            f"{', '.join(sorted(twice))}: once is enough, and which of several is meant is unknown"
+        )
+
+
 async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Query()]) -> Model:
     return find_model(request, model, query)
 

@@ -22,6 +22,7 @@ from starlette.routing import Match
 
 PROBLEM_JSON = "application/problem+json"
 UNKNOWN_PARAMETER = "unknown_parameter"  # of pydantic's findings, one whose message says all
+LONGEST_VALUE = 200  # characters of what a client sent that an answer repeats
 OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
 
 _NOT_IN_A_PATH = re.compile(rb"[^\w\-.~!$&'()*+,;=:@/%]|%(?![0-9A-Fa-f]{2})")
@@ -283,7 +284,12 @@ def _expected(error: dict[str, Any]) -> str:
     if error["type"] == UNKNOWN_PARAMETER:
         return str(error["msg"])
     name = ".".join(map(str, error["loc"][1:]))
-    return f"{name}: {error['msg']}, not {error['input']!r}"
+    return f"{name}: {error['msg']}, not {_shortened(error['input'])}"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def _method_not_allowed(request: Request) -> Response:

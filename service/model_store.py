@@ -54,7 +54,8 @@ class Snapshot:
         if version is None:
             return next(reversed(versions.values()))
         if version not in versions:
-            raise UnknownVersion(f"{name} has no version {version!r}; it has {', '.join(versions)}")
+            refused = self._refused(self.aliases.get(name, name), version)
+            raise UnknownVersion(f"{name} has no version {version!r}; it has {', '.join(versions)}{refused}")
         return versions[version]
 
     def get(self, name: str) -> Model | None:
@@ -82,12 +83,15 @@ class Snapshot:
 
     def _unknown(self, name: str) -> str:
         there = ", ".join([*self.aliases, *self.versions]) or "none"
-        refused = [
+        return f"there is no model {name!r}; there are {there}{self._refused(name)}"
+
+    def _refused(self, name: str, version: str | None = None) -> str:
+        """What was refused of this name, or its one version, with the reason, as the end of a sentence."""
+        return "".join(
             f"; {f'version {one.version}' if one.version else 'the alias'} was refused: {one.reason}"
             for one in self.refused
-            if one.name == name
-        ]
-        return f"there is no model {name!r}; there are {there}" + "".join(refused)
+            if one.name == name and version in (None, one.version)
+        )
 
 
 class ModelStore:

@@ -67,6 +67,7 @@ def problems(*kinds: type[Problem]) -> Responses:
             {"model": ProblemBody, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},
         )
         response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
+        _document_retry(response, kind)
         text = " ".join((kind.__doc__ or "").split())
         response["content"][PROBLEM_JSON]["examples"][kind.slug] = {
             "summary": kind.title,
@@ -84,12 +85,23 @@ def open_inference_errors(*kinds: type[Problem]) -> Responses:
             {"model": ErrorBody, "description": "", "content": {"application/json": {"examples": {}}}},
         )
         response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
+        _document_retry(response, kind)
         text = " ".join((kind.__doc__ or "").split())
         response["content"]["application/json"]["examples"][kind.slug] = {
             "summary": kind.title,
             "value": {"error": text},
         }
     return responses
+
+
+def _document_retry(response: dict[str, Any], kind: type[Problem]) -> None:
+    if kind.retry_after is not None:
+        response["headers"] = {
+            "Retry-After": {
+                "description": "seconds after which the same request may well succeed",
+                "schema": {"type": "integer"},
+            }
+        }
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

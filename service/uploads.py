@@ -17,9 +17,8 @@ MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person ma
 
 # As they usually come; whatever else is image/… is raw as well.
 _RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))
-_BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
-_NAME = re.compile(rb'[;\s]name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
-_FILE_NAME = re.compile(rb'[;\s]filename=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
+_BOUNDARY = re.compile(rb'(?:^|;)\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70})(?![^\s;"]))', re.IGNORECASE)
+_PARAMETER = re.compile(rb';\s*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))')
 _USUAL_HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="([^"\\\r\n]*)"(?:; filename="([^"\\\r\n]*)")?'
     rb"(?:\r\nContent-Type: [^\r\n]*)?\r\n\r\n",
@@ -42,8 +41,7 @@ async def read_one(
 
     `parameters` are those of the query: a form that has one of them as a field is an error, or it would be as if
     nothing had been asked."""
-    content_type = _content_type(request)
-    boundary = _boundary(content_type)
+    boundary = _boundary(_content_type(request))
     body = await read_body(request, max_bytes)
     uploads = [Upload(body)] if boundary is None else _files(body, boundary, field, parameters)
     if len(uploads) > 1:
@@ -70,10 +68,15 @@ async def read_many(
 
 def _content_type(request: Request) -> bytes:
     # The scope's own list: building Headers and Message objects costs more than decoding a small image.
+    content_type = b""
     for name, value in request.scope["headers"]:
         if name == b"content-type":
-            return bytes(value)
-    return b""
+            content_type = bytes(value)
+        elif name == b"content-encoding" and value.strip().lower() not in (b"identity", b""):
+            raise NotAnImage(
+                f"Content-Encoding is {value.decode('latin-1')!r}: images are compressed already; send them as they are"
+            )
+    return content_type
 
 
 def _boundary(content_type: bytes) -> bytes | None:
@@ -90,7 +93,9 @@ def _boundary(content_type: bytes) -> bytes | None:
         raise NotAnImage(f"Content-Type is {media_type.decode('latin-1')!r}{hint}; {ACCEPTED}")
     match = _BOUNDARY.search(content_type, len(media_type))
     if match is None:
-        raise InvalidParameter("Content-Type is multipart/form-data and names no boundary")
+        raise InvalidParameter(
+            "Content-Type is multipart/form-data and names no boundary of 1 to 70 characters"
+        )
     return bytes(match[1] or match[2])
 
 
@@ -141,7 +146,7 @@ def _files(body: bytes, boundary: bytes, field: str, parameters: Collection[str]
                 f"the form has {misplaced[0]} as a field; parameters stand in the URL, as ?{misplaced[0]}=…"
             )
     if not files:
-        names = ", ".join(sorted({repr(name) for name, _ in parts})) or "none"
+        names = ", ".join(sorted({repr(name) for name, _ in parts if name is not None})) or "none with a name"
         raise InvalidParameter(f"the form has no field '{field}' with a file; its fields: {names}")
     return files
 
@@ -159,14 +164,16 @@ def _part(piece: bytes) -> tuple[str | None, Upload]:
         raise InvalidParameter("the form is broken: a part has no empty line after its headers")
     for line in head.split(b"\r\n"):
         if line[:20].lower() == b"content-disposition:":
-            return _value(_NAME, line), Upload(data, _value(_FILE_NAME, line))
+            named = _parameters(line)
+            return named.get(b"name"), Upload(data, named.get(b"filename"))
     return None, Upload(data)
 
 
-def _value(pattern: re.Pattern[bytes], line: bytes) -> str | None:
-    match = pattern.search(line)
-    if match is None:
-        return None
-    quoted = match[1] if match[1] is not None else match[2]
-    text = quoted.decode("utf-8", "replace")
-    return re.sub(r'\\(["\\])', r"\1", text)
+def _parameters(line: bytes) -> dict[bytes, str]:
+    """Those of a header, by their names in small letters. One may stand within another's quotes, and is none then."""
+    found: dict[bytes, str] = {}
+    for name, quoted, bare in _PARAMETER.findall(line):
+        text = (quoted or bare).decode("utf-8", "replace")
+        # No more is escaped: a browser leaves the other backslashes of a file's name as they are.
+        found.setdefault(name.lower(), re.sub(r'\\(["\\])', r"\1", text) if quoted else text)
+    return found

@@ -34,7 +34,8 @@ def choose(request: InferRequest, manifest: Manifest, max_bytes: int) -> Sequenc
     if size > max_bytes:
         raise InvalidParameter(
             f"the outputs asked for would have about {size:,} bytes; the limit is {max_bytes:,}. "
-            "Ask for fewer of them, send fewer images, or take them as binary data"
+            "Ask for fewer of them, or send fewer images"
+            + ("" if all(asked.binary for asked in request.outputs) else ", or take them as binary data")
         )
     return request.outputs
 

@@ -11,6 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 
+from service.dependencies import refuse_repeats
+
 Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
 
@@ -74,6 +76,7 @@ class DirectRoute(APIRoute):
 
 
 def _parse(query_type: type[BaseModel], request: Request) -> BaseModel:
+    refuse_repeats(request)
     try:
         return query_type.model_validate(dict(request.query_params))
     except ValidationError as error:

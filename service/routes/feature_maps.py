@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from zipfile import ZipFile
 
 import numpy as np
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_core import to_json
@@ -20,6 +20,7 @@ from service.dependencies import (
     deadline_of,
     find_model,
     image_of,
+    refuse_repeated,
     service_of,
     still_connected,
 )
@@ -63,7 +64,7 @@ OF_A_LAYER = {
 OF_ALL = {kind: OF_A_LAYER[kind] for kind in ("json", "npz")}
 ONLY_OF_A_LAYER = " and ".join(kind for kind in OF_A_LAYER if kind not in OF_ALL)
 
-router = APIRouter(tags=["feature maps"])
+router = APIRouter(tags=["feature maps"], dependencies=[Depends(refuse_repeated)])
 
 
 class _Shown(VersionQuery):

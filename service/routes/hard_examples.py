@@ -6,12 +6,12 @@ from io import StringIO
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import ModelName, deadline_of, find_model, service_of
+from service.dependencies import ModelName, deadline_of, find_model, refuse_repeated, service_of
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -60,7 +60,7 @@ ORDER = {
     "entropy": "greatest entropy first",
 }
 
-router = APIRouter(tags=["hard examples"])
+router = APIRouter(tags=["hard examples"], dependencies=[Depends(refuse_repeated)])
 
 
 class HardExamplesQuery(VersionQuery):

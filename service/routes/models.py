@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic_core import to_json
 
-from service.dependencies import ModelDep, SnapshotDep
+from service.dependencies import ModelDep, SnapshotDep, refuse_repeated
 from service.errors import InvalidParameter, UnknownModel, UnknownVersion
 from service.manifest import FEATURE_MAPS, HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS, Manifest
 from service.model import Model
@@ -14,7 +14,7 @@ from service.openapi import example, problems
 from service.routes import examples
 from service.schemas import KnownQuery, LayerList, ModelDetail, ModelList, ModelSummary
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], dependencies=[Depends(refuse_repeated)])
 
 
 @router.get(

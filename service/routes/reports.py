@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from service.dependencies import ModelName, deadline_of, find_model, service_of
+from service.dependencies import ModelName, deadline_of, find_model, refuse_repeated, service_of
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -39,7 +39,7 @@ FORMATS = {"json": "application/json", "png": "image/png"}
 
 T = TypeVar("T")
 
-router = APIRouter(tags=["reports"])
+router = APIRouter(tags=["reports"], dependencies=[Depends(refuse_repeated)])
 
 LayerName = Annotated[str, Path(description="GET /models/{model}/layers lists them", examples=["conv2d"])]
 

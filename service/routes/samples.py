@@ -4,13 +4,13 @@ from io import BytesIO
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import SamplesDep, SnapshotDep
+from service.dependencies import SamplesDep, SnapshotDep, refuse_repeated
 from service.errors import InvalidParameter, NotAcceptable, UnknownDataset, UnknownSample
 from service.formats import choose_format
 from service.model_store import Snapshot
@@ -21,7 +21,7 @@ from service.schemas import KnownQuery, Sample
 FORMATS = {"png": "image/png", "json": "application/json"}
 CACHE = "public, max-age=86400"  # a test image never changes
 
-router = APIRouter(tags=["samples"])
+router = APIRouter(tags=["samples"], dependencies=[Depends(refuse_repeated)])
 
 
 class SampleQuery(KnownQuery):

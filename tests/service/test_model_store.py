@@ -161,6 +161,17 @@ async def test_an_alias_that_no_path_can_have_is_refused(artifacts: Path) -> Non
     assert all("no name that a path can have" in one.reason for one in snapshot.refused)
 
 
+async def test_whoever_asks_for_a_refused_version_is_told_why(artifacts: Path) -> None:
+    write_model(artifacts, "stripes", "2")
+    (artifacts / "models" / "stripes" / "1" / MODEL).unlink()
+    snapshot = await store_of(artifacts).reload()
+    why = r"stripes has no version '1'; it has 2; version 1 was refused: model\.onnx is missing"
+    with pytest.raises(UnknownVersion, match=why):
+        snapshot.find("stripes", "1")
+    with pytest.raises(UnknownVersion, match=r"it has 2$"):
+        snapshot.find("stripes", "7")
+
+
 async def test_whoever_asks_for_a_refused_alias_is_told_why(artifacts: Path) -> None:
     write_aliases(artifacts, {"mnist": "gone"})
     snapshot = await store_of(artifacts).reload()

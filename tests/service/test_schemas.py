@@ -36,6 +36,16 @@ async def test_a_misspelt_parameter_is_told_with_those_there_are(
     assert sorted(there.split(", ")) == sorted(names)
 
 
+@pytest.mark.parametrize(("method", "path", "names"), with_query())
+async def test_a_parameter_that_is_given_twice_is_told(
+    client: httpx.AsyncClient, method: str, path: str, names: list[str]
+) -> None:
+    body = encoded(stripe(7)) if method == "post" else None
+    answer = await client.request(method, f"{path.format(**VALUES)}?{names[0]}=1&{names[0]}=1", content=body)
+    assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
+    assert answer.json()["detail"].startswith(f"{names[0]}: once is enough")
+
+
 async def test_all_that_do_not_exist_are_named(client: httpx.AsyncClient) -> None:
     detail = (await client.get("/models/mnist?ver=1&format=json")).json()["detail"]
     assert detail == "there is no parameter 'ver', 'format' here, only version"

@@ -63,6 +63,9 @@ async def test_a_raw_body_is_the_image(content_type: str | None) -> None:
         ('name="file"; filename="a.png"', "a.png"),
         ("name=file; filename=a.png", "a.png"),
         ('filename="a.png"; name="file"', "a.png"),
+        ('filename="a; name=b.png"; name="file"', "a; name=b.png"),
+        ('FileName="a.png"; NAME=file', "a.png"),
+        ('filename=""; name="file"', ""),
         ('name="file"', None),
         ('name="file"; filename="a \\"b\\"; name=x.png"', 'a "b"; name=x.png'),
         ('name="file"; filename="größe.png"', "größe.png"),
@@ -111,6 +114,7 @@ async def test_another_content_type_says_what_is_accepted(content_type: str) -> 
         ("image/png", b"", "the body is empty"),
         (FORM, form(('name="file"; filename="a.png"', b"")), "the form's file in 'file' is empty"),
         ("multipart/form-data", form(('name="file"', b"a")), "names no boundary"),
+        (f"multipart/form-data; boundary={'b' * 71}", b"--" + b"b" * 71, "names no boundary of 1 to 70"),
         (FORM, b"", "closing boundary is missing"),
         (FORM, b"nonsense", "closing boundary is missing"),
         (FORM, form(('name="file"', b"abc"))[:-12], "closing boundary is missing"),
@@ -127,6 +131,13 @@ async def test_a_body_without_an_image_says_what_is_wrong(
     upload = read_one(request(content_type, body), field="file", max_bytes=1_000_000)
     with pytest.raises(InvalidParameter, match=detail):
         await upload
+
+
+async def test_a_compressed_body_names_the_header() -> None:
+    sent = request("image/png", b"\x1f\x8b")
+    sent.scope["headers"].append((b"content-encoding", b"gzip"))
+    with pytest.raises(NotAnImage, match="Content-Encoding is 'gzip'"):
+        await read_one(sent, field="file", max_bytes=1000)
 
 
 async def test_too_long_a_body_is_refused_before_it_is_read() -> None:
