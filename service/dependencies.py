@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import BaseModel
 
 from service.aside import Aside
 from service.errors import InvalidParameter
@@ -18,7 +17,7 @@ from service.model import Model
 from service.model_store import ModelStore, Snapshot
 from service.preparation import Preparer
 from service.samples import Samples
-from service.schemas import VersionQuery
+from service.schemas import KnownQuery, VersionQuery
 from service.settings import Settings
 from service.uploads import Upload, read_many, read_one
 
@@ -92,24 +91,24 @@ SnapshotDep = Annotated[Snapshot, Depends(snapshot_of)]
 SamplesDep = Annotated[Samples, Depends(samples_of)]
 
 
-def image_of(request: Request, settings: Settings, query: BaseModel) -> Coroutine[Any, Any, Upload]:
+def image_of(request: Request, settings: Settings, query: KnownQuery) -> Coroutine[Any, Any, Upload]:
     """The request's one image, as bytes. Raises NotAnImage, TooManyBytes, InvalidParameter."""
     return read_one(
         request,
         field=FILE_FIELD,
         max_bytes=settings.max_body_bytes,
-        parameters=type(query).model_fields,
+        parameters=query.parameters,
     )
 
 
-def images_of(request: Request, settings: Settings, query: BaseModel) -> Coroutine[Any, Any, list[Upload]]:
+def images_of(request: Request, settings: Settings, query: KnownQuery) -> Coroutine[Any, Any, list[Upload]]:
     """The request's images, as bytes, in order. Raises NotAnImage, TooManyBytes, InvalidParameter."""
     return read_many(
         request,
         field=FILES_FIELD,
         max_bytes=settings.max_batch_bytes,
         max_files=settings.max_batch_files,
-        parameters=type(query).model_fields,
+        parameters=query.parameters,
     )
 
 
