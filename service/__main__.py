@@ -3,6 +3,7 @@
 import argparse
 import gc
 import os
+import signal
 import sys
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -51,7 +52,15 @@ def main() -> None:
     if settings.workers > 1 and sys.platform == "linux":
         workers.run(uvicorn.Config(**options))
     else:
+        _stop_on_hangup()
         uvicorn.run(**options)
+
+
+def _stop_on_hangup() -> None:
+    """As on any other signal to stop: what was accepted is answered. With several workers uvicorn starts them anew."""
+    hangup = getattr(signal, "SIGHUP", None)  # not everywhere
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(hangup, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 def _loop(settings: Settings) -> str:

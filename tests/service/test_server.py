@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
+import pytest
 
 from service.settings import ROOT
 from tests.service.stripes import encoded, stripe
@@ -144,7 +145,10 @@ async def test_a_client_that_leaves_half_way_is_no_error(artifacts: Path) -> Non
         assert not any("Traceback" in line or "ERROR" in line for line in server.lines)
 
 
-async def test_a_request_that_was_accepted_is_answered_while_the_server_stops(artifacts: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_request_that_was_accepted_is_answered_while_the_server_stops(
+    artifacts: Path, number: signal.Signals
+) -> None:
     async with served(artifacts) as server:
         reader, writer = await server.connect()
         writer.write(
@@ -152,7 +156,7 @@ async def test_a_request_that_was_accepted_is_answered_while_the_server_stops(ar
         )
         # The server is in this request now: it asks for the body.
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(number)
         await server.stopped_accepting()
         writer.write(IMAGE)
         answer = await reader.read()
