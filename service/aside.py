@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
+from service.callers import always
 from service.errands import fetch
 from service.errors import DeadlinePassed, QueueFull
-from service.lanes import always
 
 NICENESS = 10  # of 19: predictions come first
 

@@ -13,9 +13,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.callers import CallerGoneError, Wanted, always
 from service.deadlines import Deadlines
-from service.errors import CallerGoneError, DeadlinePassed, NotReady, QueueFull, counted
-from service.lanes import Entry, Lanes, Rows, always
+from service.errors import DeadlinePassed, NotReady, QueueFull, counted
+from service.lanes import Entry, Lanes, Rows
 from service.load import Load
 
 USUAL_ROWS = 64
@@ -110,7 +111,7 @@ class Batcher(Generic[Results]):
         return self._worker is not None
 
     async def submit(
-        self, rows: Rows, *, deadline: float = float("inf"), wanted: Callable[[], bool] = always
+        self, rows: Rows, *, deadline: float = float("inf"), wanted: Wanted = always
     ) -> list[Results]:
         """Rows [n,…], n ≥ 1 → their results, in order, as one part for each `part_rows` rows.
 
@@ -157,7 +158,7 @@ class Batcher(Generic[Results]):
         self._came = 0
         return alone
 
-    def _run_alone(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> Results | None:
+    def _run_alone(self, rows: Rows, deadline: float, wanted: Wanted) -> Results | None:
         """Without a task, a future and a turn of the loop for others to come: a twentieth of what one client waits."""
         now = asyncio.get_running_loop().time()
         self._refuse_if_too_late(now, deadline)
@@ -222,7 +223,7 @@ class Batcher(Generic[Results]):
     def _entries(self) -> list[Entry]:
         return [*self._running, *self._waiting]
 
-    def _enqueue(self, rows: Rows, deadline: float, wanted: Callable[[], bool]) -> asyncio.Future[Results]:
+    def _enqueue(self, rows: Rows, deadline: float, wanted: Wanted) -> asyncio.Future[Results]:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._admit(len(rows), now, deadline)

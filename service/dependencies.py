@@ -1,13 +1,14 @@
 """What endpoints need, as nouns. Look-up-or-404 lives here once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
 from service.aside import Aside
+from service.callers import Wanted
 from service.errors import InvalidParameter
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
@@ -60,11 +61,6 @@ def find_model(request: Request, name: str, query: VersionQuery) -> Model:
 
 async def refuse_repeated(request: Request) -> None:
     """A parameter that is given twice would count once, and nobody would know which. Raises InvalidParameter."""
-    refuse_repeats(request)
-
-
-def refuse_repeats(request: Request) -> None:
-    """The same, for who is not FastAPI."""
     given = request.query_params.multi_items()
     names = {name for name, _ in given}
     if len(names) < len(given):
@@ -117,7 +113,7 @@ def deadline_of(service: Service) -> float:
     return asyncio.get_running_loop().time() + service.settings.deadline
 
 
-def still_connected(request: Request) -> Callable[[], bool]:
+def still_connected(request: Request) -> Wanted:
     """Asks whether the client is still there.
 
     ASGI tells of a disconnect only to who awaits `receive`, a task more for each request; uvicorn's

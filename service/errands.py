@@ -5,9 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from service.errors import CallerGoneError
-
-Wanted = Callable[[], bool]
+from service.callers import CallerGoneError, Wanted
 
 T = TypeVar("T")
 

@@ -192,10 +192,6 @@ class InternalError(Problem):
     """Something failed inside the service. It is in its log with the time; nothing of it is shown here."""
 
 
-class CallerGoneError(Exception):
-    """The one who asked is no longer there to be answered; what they asked for was not done."""
-
-
 def counted(number: int, noun: str) -> str:
     """For a detail: `1 file`, `1,025 files`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -17,7 +17,7 @@ from service.aside import Aside
 from service.engines import Engine
 from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, counted
 from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
-from service.version_files import refuse_changed
+from service.version_files import unchanged
 
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
 
@@ -137,8 +137,7 @@ class FeatureMaps:
     def _run(self, key: Key, manifest: Manifest, image: NDArray[np.uint8]) -> Activations:
         if key not in self._opened:
             weights = [name for name in served_files(manifest) if name != MODEL]
-            refuse_changed(self._artifacts, manifest, [FEATURE_MAPS, *weights])
-            folder = self._artifacts / "models" / key[0] / key[1]
+            folder = unchanged(self._artifacts, manifest, [FEATURE_MAPS, *weights])
             self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
         return self._opened[key].run(image)
 

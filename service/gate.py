@@ -12,7 +12,8 @@ from typing import NamedTuple
 from fastapi import FastAPI, Response
 from starlette.types import Receive, Scope
 
-from service.errors import CallerGoneError, Problem, problem_response, unforeseen
+from service.callers import CallerGoneError
+from service.errors import Problem, problem_response, unforeseen
 from service.flood import Porch, Rests
 from service.metrics import CLIENT_GONE, Metrics
 from service.short_way import HotRoute, Ways

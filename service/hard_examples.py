@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidParameter, NotInArtifact
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
-from service.version_files import refuse_changed
+from service.version_files import unchanged
 
 Sort = Literal["loss", "margin", "entropy"]
 Kind = Literal["misclassified", "correct"]
@@ -174,8 +174,7 @@ class TestAnswers:
         return self._kept[key]
 
     def _probabilities(self, manifest: Manifest, samples: SampleSet) -> NDArray[np.float32]:
-        refuse_changed(self._artifacts, manifest, [TEST_PROBABILITIES])
-        path = self._artifacts / "models" / manifest.name / manifest.version / TEST_PROBABILITIES
+        path = unchanged(self._artifacts, manifest, [TEST_PROBABILITIES]) / TEST_PROBABILITIES
         probabilities: NDArray[np.float32] = np.load(path, allow_pickle=False)
         expected = (len(samples.labels), len(manifest.classes))
         if probabilities.shape != expected:

@@ -7,11 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from service.callers import Wanted
+
 Rows = NDArray[Any]
-
-
-def always() -> bool:
-    return True
 
 
 class Entry:
@@ -19,7 +17,7 @@ class Entry:
 
     __slots__ = ("deadline", "future", "rows", "since", "wanted")
 
-    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Callable[[], bool]) -> None:
+    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Wanted) -> None:
         self.rows = rows
         self.since = since
         self.deadline = deadline

@@ -6,7 +6,8 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import CallerGoneError, printable, problem_response, unforeseen
+from service.callers import CallerGoneError
+from service.errors import printable, problem_response, unforeseen
 from service.metrics import CLIENT_GONE, Metrics
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

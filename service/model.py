@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.batcher import Batcher, Limits
+from service.callers import Wanted, always
 from service.engines import Engine
 from service.errors import NotReady, QueueFull
 from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
@@ -112,7 +113,7 @@ class Model:
         images: NDArray[np.uint8],
         *,
         deadline: float = float("inf"),
-        wanted: Callable[[], bool] = lambda: True,
+        wanted: Wanted = always,
     ) -> NDArray[np.float32]:
         """uint8 [N,H,W,C] → probabilities, float32 [N,classes]. Limits and errors: `Batcher.submit`."""
         parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted)

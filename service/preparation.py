@@ -7,11 +7,11 @@ from functools import partial
 from math import inf
 from time import perf_counter
 
-from service.errands import Wanted, fetch
+from service.callers import Wanted, always
+from service.errands import fetch
 from service.errors import DeadlinePassed, Problem, QueueFull, counted
 from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
 from service.images.containers import PNG_SIGNATURE
-from service.lanes import always
 from service.load import Load
 from service.manifest import InputSpec
 from service.memory import give_back
@@ -25,7 +25,7 @@ SMALL_PIXELS = 128 * 128
 SMALL_FOR_ONE = 16
 """Small images that may wait in place of a large one, which needs a hundred times the memory"""
 THREADS = os.cpu_count() or 1
-REST = 1.0  # seconds
+REST = 1.0  # seconds without anything to decode, after which memory is given back
 MOST_AT_ONCE = 128
 """Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
 
@@ -78,8 +78,7 @@ class Preparer:
         if pixels <= QUICK_PIXELS:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
         weight = 1 if pixels <= SMALL_PIXELS else SMALL_FOR_ONE
-        self._refuse_if_full(weight)
-        self._refuse_if_late()
+        self._refuse_if_busy(weight)
         work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
         [prepared] = await self._in_a_thread(work, 1, deadline, wanted, weight)
         if isinstance(prepared, Problem):
@@ -108,8 +107,7 @@ class Preparer:
             if len(ready) == len(files):
                 return [*ready.values()]
         if not goes_on:
-            self._refuse_if_full(SMALL_FOR_ONE)
-            self._refuse_if_late()
+            self._refuse_if_busy(SMALL_FOR_ONE)
         work = partial(prepare_each, files, spec, options, max_pixels=self._max_pixels, ready=ready)
         return await self._in_a_thread(work, len(files), deadline, wanted)
 
@@ -176,7 +174,8 @@ class Preparer:
                 "as many images and batches wait to be decoded as may: see CONVSCOPE_MAX_DECODING"
             )
 
-    def _refuse_if_late(self) -> None:
+    def _refuse_if_busy(self, weight: int) -> None:
+        self._refuse_if_full(weight)
         if self._errands < THREADS:
             return
         delay = self._load.seconds(self._files) / THREADS

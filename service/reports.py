@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from service.errors import NotInArtifact, UnknownLayer
 from service.manifest import HISTORY, MANIFEST, WEIGHT_STATISTICS, Manifest
-from service.version_files import refuse_changed
+from service.version_files import unchanged, version_folder
 
 CALIBRATION_BINS = 15  # as the manifest's expected calibration error has them
 
@@ -55,7 +55,7 @@ class Report:
     @classmethod
     def of(cls, artifacts: Path, name: str, version: str) -> "Report":
         """With the manifest as it stands there."""
-        text = (artifacts / "models" / name / version / MANIFEST).read_bytes()
+        text = (version_folder(artifacts, name, version) / MANIFEST).read_bytes()
         return cls(artifacts, Manifest.model_validate_json(text))
 
     def history(self) -> list[dict[str, int | float]]:
@@ -78,8 +78,7 @@ class Report:
     def _read(self, file: str) -> bytes:
         if file not in self.manifest.files:
             raise NotInArtifact(f"{self.manifest.name} {self.manifest.version} was published without {file}")
-        refuse_changed(self._artifacts, self.manifest, [file])
-        return (self._artifacts / "models" / self.manifest.name / self.manifest.version / file).read_bytes()
+        return (unchanged(self._artifacts, self.manifest, [file]) / file).read_bytes()
 
 
 def trainings(history: list[dict[str, int | float]]) -> list[list[dict[str, int | float]]]:

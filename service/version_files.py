@@ -20,8 +20,15 @@ def change(folder: Path, manifest: Manifest, names: Collection[str]) -> str | No
     return None
 
 
-def refuse_changed(artifacts: Path, manifest: Manifest, names: Collection[str]) -> None:
-    """Raises NotReady: what they say would be of another net, or a failure that nobody understands."""
-    reason = change(artifacts / "models" / manifest.name / manifest.version, manifest, names)
+def version_folder(artifacts: Path, name: str, version: str) -> Path:
+    return artifacts / "models" / name / version
+
+
+def unchanged(artifacts: Path, manifest: Manifest, names: Collection[str]) -> Path:
+    """The version's folder. Raises NotReady where one of these files has changed: what it says would be of another net,
+    or a failure that nobody understands."""
+    folder = version_folder(artifacts, manifest.name, manifest.version)
+    reason = change(folder, manifest, names)
     if reason is not None:
         raise NotReady(f"{manifest.name} {manifest.version} cannot be looked into: {reason}")
+    return folder

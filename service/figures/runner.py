@@ -66,9 +66,9 @@ class Figures:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(drawing.task)
         except TimeoutError:
-            others = "it is being drawn" if drawing.begun else "others are drawn before it"
+            why = "it is being drawn" if drawing.begun else "others are drawn before it"
             raise DeadlinePassed(
-                f"the figure was not ready within the time allowed for one request: {others}; ask again"
+                f"the figure was not ready within the time allowed for one request: {why}; ask again"
             ) from None
         finally:
             drawing.waited -= 1

@@ -1,6 +1,6 @@
 """From any picture a person sends to what a net was trained on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.callers import Wanted, always
 from service.errors import InvalidParameter, Problem
 from service.images import colour, digits, small_png
 from service.images.decode import Decoded, decode, pixels
@@ -65,7 +66,7 @@ def prepare_each(
     *,
     max_pixels: int,
     ready: Mapping[int, Prepared] | None = None,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Wanted = always,
 ) -> list[Prepared | Problem]:
     """Many image files; one that cannot be prepared gives its problem instead. `ready` is what
     `digits_as_they_are` found among them, if it was asked before. `wanted` is asked before each file: where the

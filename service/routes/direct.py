@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 
-from service.dependencies import refuse_repeats
+from service.dependencies import refuse_repeated
 
 Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
@@ -66,7 +66,7 @@ class DirectRoute(APIRoute):
     async def respond(self, request: Request, model: str) -> Response:
         """The endpoint's response, not yet sent. Raises what the endpoint does, and RequestValidationError."""
         endpoint, query_type, defaults = self._call
-        query = _parse(query_type, request) if request.scope["query_string"] else defaults
+        query = await _parse(query_type, request) if request.scope["query_string"] else defaults
         return await endpoint(request, model, query)
 
     @cached_property
@@ -75,8 +75,8 @@ class DirectRoute(APIRoute):
         return self.endpoint, query_type, query_type()
 
 
-def _parse(query_type: type[BaseModel], request: Request) -> BaseModel:
-    refuse_repeats(request)
+async def _parse(query_type: type[BaseModel], request: Request) -> BaseModel:
+    await refuse_repeated(request)
     try:
         return query_type.model_validate(dict(request.query_params))
     except ValidationError as error:

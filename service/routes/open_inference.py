@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Request, Response
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
+from service.callers import Wanted
 from service.dependencies import ModelName, Service, deadline_of, service_of, still_connected
-from service.errands import Wanted
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,

@@ -33,7 +33,7 @@ from service.reports import Report, gap, most_confused, reliability
 from service.routes import inside_examples
 from service.schemas import VersionQuery
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
-from service.version_files import refuse_changed
+from service.version_files import unchanged
 
 FORMATS = {"json": "application/json", "png": "image/png"}
 
@@ -227,7 +227,7 @@ async def _figure(
     if not service.figures.has(figure):
         for one, names in zip(models, files, strict=True):
             # In this process, which can say what is wrong.
-            await _aside(request, partial(refuse_changed, service.settings.artifacts, one.manifest, names))
+            await _aside(request, partial(unchanged, service.settings.artifacts, one.manifest, names))
     picture = await service.figures.draw(figure, deadline_of(service))
     return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
 

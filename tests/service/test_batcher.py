@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 import service.batcher
 from service.batcher import Batcher, Limits, RunError
-from service.errors import CallerGoneError, DeadlinePassed, NotReady, QueueFull
+from service.callers import CallerGoneError
+from service.errors import DeadlinePassed, NotReady, QueueFull
 from tests.service.loop_turns import LoopTurns
 from tests.service.test_load import flood
 

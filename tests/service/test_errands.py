@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.errands import Wanted, fetch
-from service.errors import CallerGoneError
-from service.lanes import always
+from service.callers import CallerGoneError, Wanted, always
+from service.errands import fetch
 
 NEVER = float("inf")
 

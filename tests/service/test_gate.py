@@ -8,7 +8,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from starlette.types import Message, Scope
 
-from service.errors import CallerGoneError, QueueFull
+from service.callers import CallerGoneError
+from service.errors import QueueFull
 from service.gate import MOST_LINES, Gate
 from service.metrics import Metrics
 from service.short_way import Ways

@@ -5,9 +5,10 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from service.settings import ROOT
+from tests.benchmarks.serving.open_loop import Clients
 
 FOLDER = ROOT / "build" / "benchmark"
 CONNECTIONS = 32
@@ -36,6 +37,8 @@ class Plan:
     overload_seconds: float
     overloaded: tuple[str, ...]
     """models"""
+    clients: tuple[Clients, ...]
+    """who overload them; those that ask in turn are judged"""
     stage_seconds: float
     hot_path_rounds: int
     soak_seconds: float
@@ -51,6 +54,7 @@ FULL = Plan(
     overload_rounds=5,
     overload_seconds=6.0,
     overloaded=(COLOUR, DIGITS),
+    clients=get_args(Clients),
     stage_seconds=0.5,
     hot_path_rounds=3,
     soak_seconds=300.0,
@@ -60,11 +64,12 @@ SHORT = Plan(
     seconds=1,
     warm=0,
     alone=False,
-    engine_seconds=0.2,
+    engine_seconds=0.5,
     starts=1,
     overload_rounds=1,
     overload_seconds=1.0,
     overloaded=(COLOUR,),
+    clients=("in turn",),
     stage_seconds=0.15,
     hot_path_rounds=1,
     soak_seconds=0.0,

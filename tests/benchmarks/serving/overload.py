@@ -81,7 +81,9 @@ def measure(bench: Bench) -> Section:
     for model in bench.plan.overloaded:
         request = photo() if model == COLOUR else digit()
         allow_many_files()  # to the service as well
-        rounds: dict[Clients, list[tuple[Capacity, Overload]]] = {"in turn": [], "again": [], "anew": []}
+        rounds: dict[Clients, list[tuple[Capacity, Overload]]] = {
+            clients: [] for clients in bench.plan.clients
+        }
         with service(bench) as child:
             ask(child.port, request)  # the first answer waits for its engine to be opened
             for at in range(bench.plan.overload_rounds):
