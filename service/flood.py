@@ -6,8 +6,11 @@ one then takes longer than refusing it.
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
+
+from fastapi import Response
 
 ENOUGH = 32  # refusals in one period of a flood
 
@@ -47,34 +50,112 @@ def is_whole(data: bytes) -> bool:
     )
 
 
-class Held(Protocol):
-    """A connection with a request that nobody has looked at."""
+class Refusal:
+    """What requests are refused with."""
 
-    def settle(self) -> None:
-        """Takes it or refuses it."""
+    __slots__ = ("count_alike", "response", "rest", "written")
+
+    def __init__(self, response: Response, rest: float, count_alike: Callable[[int], None]) -> None:
+        self.response = response
+        self.rest = rest
+        """seconds for which the client need not be heard again"""
+        self.count_alike = count_alike
+        """to be told how many more were refused with it"""
+        self.written: bytes | None = None
+        """the response as it is sent, for whoever sends it to others in the same turn"""
+
+
+class Held(Protocol):
+    """A connection with a whole request, of which only the first line was looked at."""
+
+    def waits(self) -> bool:
+        """Whether it still has that request, and somebody to answer."""
+
+    def take(self) -> None:
+        """Lets it be parsed, and let in or refused, as any other."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Says so."""
 
 
 class Porch:
     """Where requests wait, unparsed, for the end of the loop's turn; then the latest have the first choice.
 
     Of all that an overloaded model finds waiting after a run it takes the latest: the first to come would be late
-    by a run already. So would be what was not heard for a while: nobody knows since when it waits.
+    by a run already. So would be what was not heard for a while: nobody knows since when it waits. Where there is no
+    room nobody waits: a later turn would only find more callers.
     """
 
-    def __init__(self) -> None:
-        self._held: list[Held] = []
-        self._rested: list[Held] = []
+    def __init__(self, refusal: Callable[[bytes], Refusal | None]) -> None:
+        """It says what a request is refused with, by its first line, if it is."""
+        self._refusals = Refusals(refusal)
+        self._held: list[tuple[bytes, Held]] = []
+        self._rested: list[tuple[bytes, Held]] = []
 
-    def hold(self, one: Held, loop: asyncio.AbstractEventLoop, *, rested: bool = False) -> None:
-        """Until the end of this turn. `rested` says that it may have come while its connection was not heard."""
-        if not self._held and not self._rested:
+    def hold(self, line: bytes, one: Held, loop: asyncio.AbstractEventLoop, *, rested: bool = False) -> None:
+        """Until the end of this turn, or refuses it. `rested` says that it may have come while its connection was not
+        heard."""
+        if not self._refusals.are_known:
             loop.call_soon(self._settle)
-        (self._rested if rested else self._held).append(one)
+        refusal = self._refusals.of(line)
+        if refusal is not None:
+            one.refuse(refusal)
+        else:
+            (self._rested if rested else self._held).append((line, one))
 
     def _settle(self) -> None:
-        held, self._held, self._rested = [*self._rested, *self._held], [], []
-        for one in reversed(held):
-            one.settle()
+        self._refusals.forget()  # since they were read a run may have made room
+        waiting, self._held, self._rested = [*self._rested, *self._held], [], []
+        try:
+            while waiting:
+                line, one = waiting.pop()
+                if not one.waits():
+                    continue
+                refusal = self._refusals.of(line, has_grown=True)
+                if refusal is not None:
+                    one.refuse(refusal)
+                else:
+                    one.take()
+        finally:
+            self._refusals.forget()
+            if waiting:  # one failed, as the loop will tell
+                self._held = waiting
+                asyncio.get_running_loop().call_soon(self._settle)
+
+
+class Refusals:
+    """Of requests that come while nothing leaves a queue: between two runs of a flood nearly all are alike, and each
+    question costs more than the answer."""
+
+    def __init__(self, refusal: Callable[[bytes], Refusal | None]) -> None:
+        self._refusal = refusal
+        self._known: dict[bytes, Refusal | None] = {}
+        """by the first line"""
+        self._more: Counter[bytes] = Counter()
+
+    @property
+    def are_known(self) -> bool:
+        """Whether anything is to be forgotten."""
+        return bool(self._known)
+
+    def of(self, line: bytes, *, has_grown: bool = False) -> Refusal | None:
+        """What this one is refused with; asked once for all who are, and for all who are not unless a queue has grown
+        meanwhile."""
+        refusal = self._known.get(line)
+        if refusal is not None:
+            self._more[line] += 1
+        elif has_grown or line not in self._known:
+            refusal = self._known[line] = self._refusal(line)
+        return refusal
+
+    def forget(self) -> None:
+        """Tells how many there were."""
+        for line, times in self._more.items():
+            refusal = self._known[line]
+            if refusal is not None:
+                refusal.count_alike(times)
+        self._known.clear()
+        self._more.clear()
 
 
 class Rests:

@@ -21,16 +21,19 @@ SMALL_RUN = 3
 """Rows that a run of a flooded engine has at least. A run reads all of a net's weights, however few its rows are: of
 one row the largest shipped net takes up to twice as long for each as of many, of four about a tenth longer."""
 
-SINGLE_RUNS = 3.5
-"""Runs of one row, where one was seen, that such a run may take as long as: the more a run takes by itself, the more
+SINGLE_RUNS = 3.6
+"""Runs of one row, where one was seen, that such a run takes about as long as: the more a run takes by itself, the more
 rows it has. In a flood of four times what a model can do, those it answers came in the last quarter of the run before.
-They wait for a run and a quarter, and for whatever is refused between: less than five times as long as one alone."""
+They wait for a run and a quarter, and for whatever is refused between: about five times as long as one alone, whose
+caller waits for more than its run."""
 
 LONGEST_REST = 0.02
 """Seconds for which a client is not heard at most: the same connection may bring requests for other models."""
 
 _LATELY = 128  # callers
 _MEMORY = 0.8  # weight of the run before in the time of a row: ten runs ago hardly count
+_OF_A_SLOWER = 0.05
+"""Weight of a run of one row that took longer than those before: much may hold it up, and nothing hurries it."""
 
 
 class Load:
@@ -57,18 +60,20 @@ class Load:
         self._rows = rows + _MEMORY * self._rows
         self._seconds = seconds + _MEMORY * self._seconds
         if rows == 1:
-            self._single += ((1 - _MEMORY) if self._single else 1) * (seconds - self._single)
+            weight = _OF_A_SLOWER if seconds > self._single else 1 - _MEMORY
+            self._single += (weight if self._single else 1) * (seconds - self._single)
 
     def seconds(self, rows: int) -> float:
         """What so many rows take, by the latest runs; 0 before the first."""
         return rows * self._seconds / self._rows if self._rows else 0.0
 
-    def count(self, *, refused: bool, now: float) -> None:
-        """One caller more."""
+    def count(self, *, refused: bool, now: float, callers: int = 1) -> None:
+        """One caller more, or some that came together."""
         if now - self._counted > LASTING:
             self._refused = 0.0
         self._counted = now
-        self._refused += (refused - self._refused) / _LATELY
+        latest = 1 / _LATELY if callers == 1 else 1 - (1 - 1 / _LATELY) ** callers
+        self._refused += (refused - self._refused) * latest
         if self._refused <= OVERLOADED:
             self._since, self._lasts = inf, False
         elif self._since == inf:
@@ -86,12 +91,14 @@ class Load:
         """Seconds for which a client who was refused need not be heard again: as long as a small run takes, since
         they would be refused again; 0 for rows that take hardly longer. Who asks again at once takes the time of
         answers."""
-        return min(self._small_run, LONGEST_REST) if self._worth_refusing else 0.0
+        return min(self.seconds(self._small_run), LONGEST_REST) if self._worth_refusing else 0.0
 
     @property
-    def _small_run(self) -> float:
-        """Seconds that a run of a flooded engine may take."""
-        return max(self.seconds(SMALL_RUN), SINGLE_RUNS * self._single)
+    def _small_run(self) -> int:
+        """Rows of a run of a flooded engine. By rows, since what they take is an estimate: where a fourth may take
+        what is left of the time, some runs would have it and some not."""
+        row = self.seconds(1)
+        return max(SMALL_RUN, round(SINGLE_RUNS * self._single / row)) if row else SMALL_RUN
 
     @property
     def worth_counting(self) -> bool:
@@ -108,5 +115,6 @@ class Load:
         limit in which there are few of them would be spent on refusing all others."""
         if not self.worth_counting:
             return inf
-        flooded = max(flooded, self._small_run - self.seconds(1))
+        # Half a row less than would be one too many.
+        flooded = max(flooded, self.seconds(self._small_run) - self.seconds(1) / 2)
         return min(usual, flooded) if delay > flooded and self.overloaded else usual

@@ -19,9 +19,9 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    def add(self, value: float, times: int = 1) -> None:
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += times * value
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
         below = 0
@@ -40,14 +40,14 @@ class Metrics:
         self._seconds: dict[str, Histogram] = {}
         self._batch_rows: dict[str, Histogram] = {}
 
-    def request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """`route` is the path's template: a client cannot make new ones."""
+    def request(self, route: str, method: str, status: int, seconds: float, times: int = 1) -> None:
+        """One, or some that were answered alike. `route` is the path's template: a client cannot make new ones."""
         key = (route, method, status)
-        self._requests[key] = self._requests.get(key, 0) + 1
+        self._requests[key] = self._requests.get(key, 0) + times
         histogram = self._seconds.get(route)
         if histogram is None:
             histogram = self._seconds[route] = Histogram(SECONDS)
-        histogram.add(seconds)
+        histogram.add(seconds, times)
 
     def batch(self, model: str, rows: int) -> None:
         if model not in self._batch_rows:

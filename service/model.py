@@ -92,6 +92,10 @@ class Model:
         """Why one image more would be refused now, if it would: asked before work is put into decoding it."""
         return self._batcher.refusal()
 
+    def count_refused(self, callers: int) -> None:
+        """So many more as the one before them, for whom nobody asked `refusal`."""
+        self._batcher.load.count(refused=True, now=asyncio.get_running_loop().time(), callers=callers)
+
     @property
     def rest(self) -> float:
         """Seconds for which a refused client need not be heard again; 0 where answering is hardly more work."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope
 
+    from service.flood import Refusal
     from service.gate import Gate
     from service.short_way import HotRoute
 
@@ -68,10 +69,9 @@ else:
                 data, self._held = self._held + data, None
             elif self._gate is not None and self._gate.turns_away and self._may_hold(data, self._gate):
                 self._unset_keepalive_if_required()
-                # If there is room, it is for the latest; if there is none, a later turn would only find more callers.
-                if not self._is_refused(data, self._gate):
-                    self._held = data
-                    self._gate.porch.hold(self, self.loop, rested=self._asks_again_at_once())
+                self._held = data
+                rested = self._asks_again_at_once()
+                self._gate.porch.hold(request_line(data), self, self.loop, rested=rested)
                 return
             self._parse(data)
 
@@ -129,23 +129,21 @@ else:
                 and is_whole(data)
             )
 
-        def settle(self) -> None:
-            """Refuses what was held, or lets it be parsed as any other request."""
+        def waits(self) -> bool:
+            return self._held is not None and not self.transport.is_closing()
+
+        def take(self) -> None:
             data, self._held = self._held, None
-            if data is None or self.transport.is_closing():
-                return
-            if not self._is_refused(data, cast("Gate", self._gate)):
+            if data is not None:
                 self._parse(data)
 
-        def _is_refused(self, data: bytes, gate: "Gate") -> bool:
-            refused = gate.refusal(request_line(data))
-            if refused is None:
-                return False
-            refusal, period = refused
-            self._write(refusal)
+        def refuse(self, refusal: "Refusal") -> None:
+            self._held = None
+            if refusal.written is None:
+                refusal.written = self._as_bytes(refusal.response)
+            self.transport.write(refusal.written)
             self.on_response_complete()
-            self._rest(gate, period)
-            return True
+            self._rest(cast("Gate", self._gate), refusal.rest)
 
         def on_body(self, body: bytes) -> None:
             """As uvicorn has it, but a body that comes in one piece is not copied twice: 64 small images as tensors are
@@ -185,10 +183,9 @@ else:
                 task.add_done_callback(self.tasks.discard)
                 self.tasks.add(task)
             elif not cycle.disconnected:
-                refusal, period = refused
-                self._send(cycle, refusal)
+                self._send(cycle, refused.response)
                 if cycle.keep_alive:
-                    self._rest(gate, period)
+                    self._rest(gate, refused.rest)
 
         def _rest(self, gate: "Gate", period: float) -> None:
             """After a refusal, if there were many."""
@@ -245,18 +242,19 @@ else:
 
         def _send(self, cycle: RequestResponseCycle, response: Response) -> None:
             """In one piece. What is still to come of the request's body is read and dropped."""
-            self._write(response, b"" if cycle.keep_alive else b"connection: close\r\n")
+            more_headers = b"" if cycle.keep_alive else b"connection: close\r\n"
+            self.transport.write(self._as_bytes(response, more_headers))
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
             if not cycle.keep_alive:
                 cycle.transport.close()
             self.on_response_complete()
 
-        def _write(self, response: Response, more_headers: bytes = b"") -> None:
+        def _as_bytes(self, response: Response, more_headers: bytes = b"") -> bytes:
             headers = (*self.server_state.default_headers, *response.raw_headers)
             lines = [b"%b: %b\r\n" % header for header in headers]
             status = STATUS_LINE[response.status_code]
-            self.transport.write(b"".join((status, *lines, more_headers, b"\r\n", response.body)))
+            return b"".join((status, *lines, more_headers, b"\r\n", response.body))
 
     class ClosedWhenHeard:
         """A connection's transport as the cycle of its last request uses it. With something unread it would be reset,

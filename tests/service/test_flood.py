@@ -2,10 +2,11 @@ import asyncio
 
 import httptools
 import pytest
+from fastapi import Response
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.flood import ENOUGH, Porch, Rests, is_whole, request_line
+from service.flood import ENOUGH, Porch, Refusal, Rests, is_whole, request_line
 
 LINE = b"POST /predict/mnist HTTP/1.1"
 
@@ -127,33 +128,104 @@ def test_what_is_taken_for_whole_is_one_message_to_the_parser_and_keeps_the_conn
     assert messages.goes_on
 
 
+class House:
+    """Lets in as many as there is room for, and notes what becomes of all."""
+
+    def __init__(self, room: int = 10) -> None:
+        self.room, self.asked, self.more = room, 0, 0
+        self.notes: list[str] = []
+        self.refusal = Refusal(Response(), 0.0, self._count)
+        self.porch = Porch(self._refusal)
+
+    def _refusal(self, line: bytes) -> Refusal | None:
+        self.asked += 1
+        return None if self.room else self.refusal
+
+    def _count(self, times: int) -> None:
+        self.more += times
+
+    def come(self, names: str, *, line: bytes = LINE) -> None:
+        for name in names:
+            self.porch.hold(line, Visitor(name, self), asyncio.get_running_loop(), rested=name.isupper())
+
+
 class Visitor:
-    """Notes when it is settled."""
+    """Of a house. `!` is one who fails, and `?` one who is gone."""
 
-    def __init__(self, name: str, settled: list[str]) -> None:
-        self.name, self.settled = name, settled
+    def __init__(self, name: str, house: House) -> None:
+        self.name, self.house = name, house
 
-    def settle(self) -> None:
-        self.settled.append(self.name)
+    def waits(self) -> bool:
+        return self.name != "?"
+
+    def take(self) -> None:
+        if self.name == "!":
+            raise RuntimeError(self.name)
+        self.house.room -= 1
+        self.house.notes.append(self.name)
+
+    def refuse(self, refusal: Refusal) -> None:
+        assert refusal is self.house.refusal
+        self.house.notes.append(f"no {self.name}")
 
 
 async def test_those_of_a_turn_are_settled_after_it_the_latest_first() -> None:
-    loop, porch, settled = asyncio.get_running_loop(), Porch(), list[str]()
+    house = House()
     for turn in ("abc", "d"):
-        for name in turn:
-            porch.hold(Visitor(name, settled), loop)
-        before = list(settled)
+        house.come(turn)
+        before = list(house.notes)
         await asyncio.sleep(0)
-        assert settled[len(before) :] == list(reversed(turn))
-    assert settled == ["c", "b", "a", "d"]
+        assert house.notes[len(before) :] == list(reversed(turn))
+    assert house.notes == ["c", "b", "a", "d"]
 
 
 async def test_who_was_not_heard_for_a_while_comes_after_all_others_of_a_turn() -> None:
-    loop, porch, settled = asyncio.get_running_loop(), Porch(), list[str]()
-    for name in "aBcD":
-        porch.hold(Visitor(name, settled), loop, rested=name.isupper())
+    house = House()
+    house.come("aBc?D")
     await asyncio.sleep(0)
-    assert settled == ["c", "a", "D", "B"]
+    assert house.notes == ["c", "a", "D", "B"]
+
+
+async def test_where_room_ends_all_others_are_refused_alike_and_counted() -> None:
+    house = House(room=2)
+    house.come("abcde")
+    house.come("f", line=b"POST /predict/cifar10 HTTP/1.1")
+    assert (house.notes, house.asked) == ([], 2)
+    await asyncio.sleep(0)
+    assert house.notes == ["f", "e", "no d", "no c", "no b", "no a"]
+    assert (house.asked, house.more) == (2 + 3, 3)
+
+
+async def test_where_there_is_no_room_nobody_waits_for_the_end_of_the_turn() -> None:
+    house = House(room=0)
+    house.come("abc")
+    assert (house.notes, house.asked, house.more) == (["no a", "no b", "no c"], 1, 0)
+    await asyncio.sleep(0)
+    assert house.more == 2
+    house.room = 1  # is for who comes then
+    house.come("d")
+    await asyncio.sleep(0)
+    assert house.notes[3:] == ["d"]
+
+
+async def test_who_waited_is_refused_if_there_is_no_room_any_more() -> None:
+    house = House(room=1)
+    house.come("ab")
+    house.room = 0  # as by others, who came before
+    await asyncio.sleep(0)
+    assert house.notes == ["no b", "no a"]
+
+
+async def test_one_that_fails_keeps_no_other_from_its_answer() -> None:
+    loop, house, told = asyncio.get_running_loop(), House(), list[str]()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+    house.come("ab!c")
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert (house.notes, told) == (["c", "b", "a"], ["!"])
+    house.come("d")
+    await asyncio.sleep(0)
+    assert house.notes[3:] == ["d"]
 
 
 async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over() -> None:

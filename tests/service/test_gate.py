@@ -45,6 +45,12 @@ class Flooded:
     full = True
     waiting = 2
 
+    def __init__(self) -> None:
+        self.more = 0
+
+    def count_refused(self, callers: int) -> None:
+        self.more += callers
+
     def refusal(self) -> QueueFull | None:
         return QueueFull(f"{self.waiting} images wait already") if self.full else None
 
@@ -84,7 +90,7 @@ class Entrance:
         found = self.gate.find(scope)
         assert found is not None
         refused = self.gate.admit(*found, scope)
-        return None if refused is None else refused[0]
+        return None if refused is None else refused.response
 
     async def answer(self, path: str) -> Response | None:
         scope = scope_of(path)
@@ -92,8 +98,12 @@ class Entrance:
         assert found is not None
         return await self.gate.answer(*found, scope, _no_body)
 
-    def counted(self, status: int) -> bool:
-        return f'route="{ROUTE}",method="POST",status="{status}"}} 1' in self.metrics.text({})
+    def counted(self, status: int, times: int = 1) -> bool:
+        text = self.metrics.text({})
+        return (
+            f'route="{ROUTE}",method="POST",status="{status}"}} {times}\n' in text
+            and f'convscope_request_seconds_count{{route="{ROUTE}"}} {times}\n' in text
+        )
 
 
 def scope_of(path: str, query: bytes = b"") -> Scope:
@@ -140,8 +150,10 @@ def test_what_an_overloaded_model_refused_is_known_by_its_first_line(entrance: E
     assert list(entrance.gate.turns_away) == [LINE]
     refused = entrance.gate.refusal(LINE)
     assert refused is not None
-    assert (refused[0].body, refused[1]) == (parsed.body, 0.25)
-    assert f'route="{ROUTE}",method="POST",status="503"}} 2' in entrance.metrics.text({})
+    assert (refused.response.body, refused.rest) == (parsed.body, 0.25)
+    assert entrance.counted(503, times=2)
+    refused.count_alike(3)
+    assert (entrance.counted(503, times=5), entrance.flooded.more) == (True, 3)
     entrance.flooded.full = False
     assert entrance.gate.refusal(LINE) is None
     assert LINE in entrance.gate.turns_away

@@ -71,7 +71,7 @@ def test_the_delay_is_short_in_a_flood_but_for_a_small_run() -> None:
     assert calm.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.25
     assert flood.longest_delay(0.1, usual=0.25, flooded=0.02) == 0.02
     assert flood.longest_delay(0.1, usual=0.01, flooded=0.02) == 0.01
-    assert flood.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx((SMALL_RUN - 1) * SLOW)
+    assert flood.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx((SMALL_RUN - 1 / 2) * SLOW)
 
 
 def test_the_more_a_run_takes_by_itself_the_more_rows_it_has_in_a_flood() -> None:
@@ -81,19 +81,56 @@ def test_the_more_a_run_takes_by_itself_the_more_rows_it_has_in_a_flood() -> Non
         load.learn(rows=8, seconds=8 * SLOW)
     flood(load, until=10.0)
     delay = load.longest_delay(0.1, usual=0.25, flooded=0.001)
-    assert delay == pytest.approx(SINGLE_RUNS * 3 * SLOW - load.seconds(1))
-    assert delay > SMALL_RUN * load.seconds(1)
+    rows = SINGLE_RUNS * 3 * SLOW / load.seconds(1)
+    assert delay == pytest.approx((round(rows) - 1 / 2) * load.seconds(1))
+    assert rows > SMALL_RUN + 1
     assert load.rest == LONGEST_REST
 
 
 def test_a_single_row_that_was_held_up_is_no_long_run() -> None:
     load = Load()
     load.learn(rows=1, seconds=SLOW)
-    load.learn(rows=1, seconds=10 * SLOW)
+    load.learn(rows=1, seconds=3 * SLOW)
     for _ in range(40):
-        load.learn(rows=1, seconds=SLOW)
         load.learn(rows=10, seconds=10 * SLOW)
     flood(load, until=10.0)
     assert load.longest_delay(0.1, usual=0.25, flooded=0.001) == pytest.approx(
-        (SINGLE_RUNS - 1) * SLOW, rel=1e-2
+        (round(SINGLE_RUNS) - 1 / 2) * SLOW, rel=1e-2
     )
+
+
+def test_a_machine_that_became_slower_is_believed_in_the_end() -> None:
+    load = Load()
+    load.learn(rows=1, seconds=SLOW)
+    for _ in range(100):
+        load.learn(rows=1, seconds=3 * SLOW)
+        load.learn(rows=8, seconds=8 * SLOW)
+    flood(load, until=10.0)
+    row = load.seconds(1)
+    assert load.longest_delay(1.0, usual=2.0, flooded=0.001) > (3 * SINGLE_RUNS * SLOW / row - 1) * row
+
+
+@pytest.mark.parametrize("off", [0.85, 0.95, 1.02])
+def test_a_small_run_has_as_many_rows_if_their_time_is_a_little_off(off: float) -> None:
+    load = Load()
+    load.learn(rows=1, seconds=SLOW)
+    for _ in range(40):
+        load.learn(rows=10, seconds=10 * off * SLOW)
+    flood(load, until=10.0)
+    row = load.seconds(1)
+
+    def is_let_in(before: int) -> bool:
+        delay = before * row
+        return delay <= load.longest_delay(delay, usual=0.25, flooded=0.001)
+
+    assert [is_let_in(before) for before in range(6)] == [True] * 4 + [False] * 2
+
+
+def test_callers_who_were_refused_together_count_as_if_one_by_one() -> None:
+    together, one_by_one = Load(), Load()
+    for load, callers, calls in ((together, 10, 20), (one_by_one, 1, 200)):
+        load.learn(rows=10, seconds=10 * SLOW)
+        for at in range(calls):
+            load.count(refused=True, now=10 * at / calls, callers=callers)
+    assert together._refused == pytest.approx(one_by_one._refused)
+    assert together.overloaded
