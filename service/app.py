@@ -160,12 +160,18 @@ def _put_together(settings: Settings) -> Service:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.store.reload()
+    drain = service.settings.drain
     with _collected_seldom() if app.state.owns_process else nullcontext():
         tending = asyncio.create_task(service.store.tend())
-        yield
+        try:
+            yield
+        except (
+            asyncio.CancelledError
+        ):  # somebody who has told it to stop did so again, and does not want to wait
+            drain = 0.0
         tending.cancel()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
-    await service.store.drain(service.settings.drain)
+    await service.store.drain(drain)
     service.preparer.close()
     service.feature_maps.close()
     service.aside.close()

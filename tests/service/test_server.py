@@ -166,6 +166,18 @@ async def test_a_request_that_was_accepted_is_answered_while_the_server_stops(
         await server.ended()
 
 
+async def test_who_tells_it_to_stop_twice_does_not_wait_and_reads_no_traceback(artifacts: Path) -> None:
+    async with served(artifacts) as server:
+        _, writer = await server.connect()
+        writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        server.process.send_signal(signal.SIGINT)
+        await server.stopped_accepting()  # and waits for that request
+        await server.stop(signal.SIGINT)
+        writer.close()
+    assert not any("Traceback" in line or "ERROR" in line for line in server.lines), "\n".join(server.lines)
+    assert any(line.endswith("convscope: stopped") for line in server.lines)
+
+
 async def test_the_access_log_is_a_line_a_request_when_asked_for(artifacts: Path) -> None:
     async with (
         served(artifacts, CONVSCOPE_ACCESS_LOG="1") as server,
