@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from service.manifest import Manifest, tower_keras
 from tests.benchmarks.arguments import whole
+from tests.benchmarks.data import loaded
 from tests.service.shipped import latest, manifest
 from training import calibration
 from training.datasets import DATASETS, Images, Labels, training_split
 from training.experiments import EXPERIMENTS
 from training.predict import predict
-from training.preprocess import load
 from training.views import six_views
 
 PAIR = "cifar10-pair"
@@ -37,7 +37,7 @@ def main() -> None:
     )
     repeats = parser.parse_args().repeats
     experiment = EXPERIMENTS[PAIR]
-    _, _, images, labels = training_split(load(DATASETS[experiment.dataset]), experiment.held_out)
+    _, _, images, labels = training_split(loaded(DATASETS[experiment.dataset]), experiment.held_out)
     views = logits_of_views(images)
     losses = {method: cross_validated(method, views, labels, repeats) for method in calibration.METHODS}
     for method, each in losses.items():

@@ -18,11 +18,11 @@ import keras
 import numpy as np
 
 from tests.benchmarks.arguments import new_file, one_of, whole
+from tests.benchmarks.data import loaded
 from training.augmentation import AUGMENTATIONS, Batches, Unchanged
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, one_hot
 from training.experiments import EXPERIMENTS, Experiment
 from training.fit import build, fit
-from training.preprocess import load
 
 EPOCHS = 2
 _WHOLE = 100  # from here on figures are printed as whole numbers
@@ -52,7 +52,7 @@ def measure(name: str, images: int, precision: str | None) -> dict[str, float]:
     )
     if precision:
         experiment = replace(experiment, precision=precision)
-    arrays = load(DATASETS[experiment.dataset])
+    arrays = loaded(DATASETS[experiment.dataset])
     part = replace(
         arrays,
         train_images=np.concatenate([arrays.train_images[:images], arrays.train_images[-VALIDATION_IMAGES:]]),
