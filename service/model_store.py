@@ -169,6 +169,7 @@ class ModelStore:
                     model.time_runs()
                 versions.setdefault(model.name, {})[model.version] = model
         refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+        refused += _misnamed(self._artifacts / "models")
         aliases, dangling = _read_aliases(self._artifacts / ALIASES, versions.keys())
         for one in (*refused, *dangling):
             log.warning("refused %s %s: %s", one.name, one.version or "(alias)", one.reason)
@@ -217,12 +218,21 @@ class ModelStore:
 
 
 def _version_folders(models: Path) -> Iterator[Path]:
-    """models/<name>/<whole number>/; anything else, such as a folder still being written, is not a version."""
+    """models/<name>/<whole number>/; anything else, such as a folder still being written, is no version."""
     return (
         folder
         for folder in models.glob("*/*")
         if folder.is_dir() and re.fullmatch(VERSION_PATTERN, folder.name)
     )
+
+
+def _misnamed(models: Path) -> Iterator[Refused]:
+    """What was meant for a version, and is none. A folder still being written has a hidden name."""
+    for file in sorted(models.glob(f"*/*/{MANIFEST}")):
+        name = file.parent.name
+        if not name.startswith(".") and not re.fullmatch(VERSION_PATTERN, name):
+            reason = "its folder's name is no version: a whole number from 1, without zeros before it"
+            yield Refused(file.parent.parent.name, name, reason)
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -55,6 +55,7 @@ def parse_votes(raw: bytes) -> VotesFile:
 
 def _votes(row: dict[str, Any]) -> Votes:
     counts = {"both": 0, **row["mturk"]}
-    if row["our_guessed_label"] == row["given_original_label"]:  # some were asked with both choices the same
-        counts |= {"given": counts["given"] + counts["guessed"], "guessed": 0}
+    if row["our_guessed_label"] == row["given_original_label"]:
+        # Some were asked with both choices the same: whoever took it is counted as having taken either.
+        counts["guessed"] = 0
     return Votes.model_validate({**counts, "guessed_index": row["our_guessed_label"]})

@@ -146,7 +146,7 @@ async def list_hard_examples(
     responses=example(inside_examples.HARD_EXAMPLE)
     | problems(
         UnknownModel, UnknownVersion, UnknownDataset, UnknownSample, NotInArtifact, NotAcceptable, InvalidParameter,
-        NotReady,
+        QueueFull, NotReady, DeadlinePassed,
     ),
 )  # fmt: skip
 async def get_hard_example(

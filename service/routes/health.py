@@ -24,7 +24,7 @@ async def live() -> Response:
     "/health/ready",
     operation_id="health_ready",
     response_model=Health,
-    responses=example({"status": "ok", "models": 11}) | problems(NotReady),
+    responses=example({"status": "ok", "models": 12}) | problems(NotReady),
 )
 async def ready(snapshot: SnapshotDep) -> Response:
     """There are models to answer with. Send requests only while this says so."""

@@ -51,8 +51,8 @@ ANSWERS = examples.answers(LENGTH_HEADER) | open_inference_errors(
     InvalidParameter, UnknownModel, UnknownVersion, TooManyBytes, TooManyPixels, QueueFull, NotReady,
     DeadlinePassed,
 )  # fmt: skip
-NOT_THERE = open_inference_errors(UnknownModel, UnknownVersion)
-NOT_READY = open_inference_errors(UnknownModel, UnknownVersion, NotReady)
+NOT_THERE = open_inference_errors(InvalidParameter, UnknownModel, UnknownVersion)
+NOT_READY = open_inference_errors(InvalidParameter, UnknownModel, UnknownVersion, NotReady)
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=PathRoute)
 
@@ -169,6 +169,11 @@ def of_many_images() -> dict[str, PathRoute]:
 
 
 def _find(request: Request, name: str, version: str | None = None) -> Model:
+    """By name or alias. A query is refused: who asks for `?version=1` would be answered by another."""
+    if request.scope["query_string"]:
+        raise InvalidParameter(
+            "there are no parameters here; a version has a path of its own, /v2/models/{model}/versions/{version}"
+        )
     return service_of(request).find(name, version)
 
 
@@ -196,7 +201,7 @@ def _metadata(request: Request, name: str, version: str | None = None) -> Respon
 
 async def _infer(request: Request, name: str, version: str | None = None) -> Response:
     service = service_of(request)
-    settings, model = service.settings, service.find(name, version)
+    settings, model = service.settings, _find(request, name, version)
     body, json_length = await _body(request, settings.max_batch_bytes)
     model.refuse_if_full()
     deadline = deadline_of(service)

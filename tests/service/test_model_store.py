@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,18 @@ async def test_the_latest_whole_number_wins(tmp_path: Path) -> None:
     assert snapshot.find("stripes").version == "10"
     assert snapshot.find("stripes", "9").version == "9"
     assert snapshot.refused == ()
+
+
+@pytest.mark.parametrize("name", ["02", "v2", "0"])
+async def test_a_folder_that_was_meant_for_a_version_and_is_none_is_told(tmp_path: Path, name: str) -> None:
+    version = write_model(tmp_path, "stripes", "1")
+    for other in (name, ".partial-2"):
+        shutil.copytree(version, version.with_name(other))
+    snapshot = await store_of(tmp_path).reload()
+    assert list(snapshot.versions["stripes"]) == ["1"]
+    [refused] = snapshot.refused
+    assert (refused.name, refused.version) == ("stripes", name)
+    assert "no version" in refused.reason
 
 
 async def test_an_unknown_model_or_version_lists_those_there_are(artifacts: Path) -> None:

@@ -183,6 +183,19 @@ async def test_a_version_can_be_named(artifacts: Path) -> None:
         assert (await client.get("/v2/models/mnist")).json()["versions"] == ["1", "2"]
 
 
+@pytest.mark.parametrize("path", [INFER, "/v2/models/mnist/versions/1/infer"])
+async def test_a_version_in_the_query_is_refused_instead_of_passed_over(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    asked = {"version": "7"}
+    home = path.removesuffix("/infer")
+    answers = [await client.post(path, json=request(), params=asked)]
+    answers += [await client.get(f"{home}{which}", params=asked) for which in ("", "/ready")]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert "a version has a path of its own" in answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "said"),
     [

@@ -80,6 +80,17 @@ async def test_documented_descriptions_are_real(
     assert (await shipped.get(path)).json() == example
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_documented_models_are_real(shipped: httpx.AsyncClient) -> None:
+    model = (await shipped.get("/models/mnist-baseline")).json()
+    assert model | {"engine": examples.MODEL["engine"]} == examples.MODEL  # another may be installed here
+    listed = {one["name"]: one for one in (await shipped.get("/models")).json()["models"]}
+    for one in examples.MODELS["models"]:
+        assert listed[one["name"]] == one
+    ready = (await shipped.get("/openapi.json")).json()["paths"]["/health/ready"]["get"]["responses"]["200"]
+    assert (await shipped.get("/health/ready")).json() == ready["content"]["application/json"]["example"]
+
+
 def _rounded(value: object) -> object:
     match value:
         case float():

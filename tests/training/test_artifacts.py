@@ -98,6 +98,7 @@ def test_test_set_and_votes_are_whole(name: str, asked: int, disputed: int) -> N
         assert sha256_of(folder / file) == entry.sha256
     votes = VotesFile.model_validate_json((folder / "votes.json").read_text()).votes
     assert (len(votes), sum(vote.disputed for vote in votes.values())) == (asked, disputed)
+    assert {vote.given + vote.guessed + vote.neither + vote.both for vote in votes.values()} == {5}
 
 
 def test_artifacts_stay_under_100_megabytes() -> None:
