@@ -11,6 +11,7 @@ from pathlib import Path
 
 from training.datasets import DATASETS, DataError, Dataset
 from training.experiments import EXPERIMENTS
+from training.stops import terminate_as_ctrl_c
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
@@ -153,4 +154,5 @@ def _give_up(line: str) -> int:
 
 
 if __name__ == "__main__":
+    terminate_as_ctrl_c()
     sys.exit(main(sys.argv[1:]))

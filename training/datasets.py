@@ -241,7 +241,8 @@ def read_originals(dataset: Dataset, folders: list[Path]) -> Arrays:
         path = find(source, folders)
         if path is None:
             looked = ", ".join(str(folder) for folder in folders)
-            raise DataError(f"{source.file} is in none of {looked}: run `python -m training fetch`")
+            told = f" --data {looked}" if len(folders) == 1 else ""
+            raise DataError(f"{source.file} is in none of {looked}: run `python -m training fetch{told}`")
         pieces |= contents(path, source)
     arrays = _mnist_arrays(pieces) if dataset is MNIST else _cifar_arrays(pieces)
     check(dataset, arrays)

@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from training.whole_files import written
+
 Weights = list[NDArray[Any]]
 
 _WEIGHTS = "model.weights.h5"  # Keras's name for the member of a .keras file that has them
@@ -62,8 +64,11 @@ def _to_bfloat16(kernel: NDArray[Any]) -> NDArray[Any]:
 
 def pack(path: Path) -> None:
     """Write a .keras file again: kernels that float16 holds take two bytes a number, and lie in it as they are."""
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(partial, "w") as target:
+    with (
+        written(path, path.with_suffix(".partial")) as partial,
+        zipfile.ZipFile(path) as source,
+        zipfile.ZipFile(partial, "w") as target,
+    ):
         for member in source.infolist():
             # With the member's own date, so that the same model gives the same file.
             copy = zipfile.ZipInfo(member.filename, member.date_time)
@@ -74,7 +79,6 @@ def pack(path: Path) -> None:
             else:
                 copy.compress_type = zipfile.ZIP_DEFLATED
             target.writestr(copy, content)
-    partial.replace(path)
 
 
 def _padding(before: int) -> bytes:

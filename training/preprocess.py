@@ -6,12 +6,12 @@ its own arrays so that a damaged one is never trained on.
 
 import hashlib
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from training.datasets import Arrays, DataError, Dataset, check, data_folders, read_originals
+from training.whole_files import DAMAGED, reading, written
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -40,9 +40,8 @@ def preprocess(dataset: Dataset, folder: Path | None = None) -> Path:
     path = array_file(dataset, writable_folder(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Of its own name: two runs that begin side by side may both be making it.
-    partial = path.with_suffix(f".partial-{os.getpid()}.npz")
-    np.savez(partial, digest=np.array(digest(arrays)), **{part: getattr(arrays, part) for part in PARTS})
-    partial.replace(path)
+    with written(path, path.with_suffix(f".partial-{os.getpid()}.npz")) as partial:
+        np.savez(partial, digest=np.array(digest(arrays)), **{part: getattr(arrays, part) for part in PARTS})
     return path
 
 
@@ -55,11 +54,11 @@ def load(dataset: Dataset, folder: Path | None = None) -> Arrays:
 def read(dataset: Dataset, path: Path) -> Arrays:
     """The arrays of one array file, checked. Raises DataError."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays, written = Arrays(*(file[part] for part in PARTS)), str(file["digest"])
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is damaged ({error}): run `python -m training preprocess`") from error
+        with path.open("rb") as stream, reading(), np.load(stream, allow_pickle=False) as file:
+            arrays, expected = Arrays(*(file[part] for part in PARTS)), str(file["digest"])
+    except DAMAGED as error:
+        raise DataError(f"{path} is damaged ({error}): delete it, and it is made anew") from error
     check(dataset, arrays)
-    if digest(arrays) != written:
-        raise DataError(f"{path} is damaged (its SHA-256 differs): run `python -m training preprocess`")
+    if digest(arrays) != expected:
+        raise DataError(f"{path} is damaged (its SHA-256 differs): delete it, and it is made anew")
     return arrays

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.manifest import ALIASES, HISTORY, MANIFEST, Manifest
 from training.datasets import DataError
 from training.experiments import EXPERIMENTS
+from training.whole_files import DAMAGED
 
 
 class NotPublishedError(Exception):
@@ -49,6 +50,18 @@ def read_manifest(folder: Path) -> Manifest:
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         raise DataError(f"{path} is of {manifest.name} {manifest.version}, which is another folder")
     return manifest
+
+
+def load_net(path: Path) -> Any:
+    """A published Keras net, which is not trained any more. Raises DataError where it is damaged or missing."""
+    import keras  # noqa: PLC0415 — `list` does without
+
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (*DAMAGED, OSError) as error:
+        raise DataError(
+            f"{path} is missing or damaged: bring it back from a copy, or delete its folder"
+        ) from error
 
 
 def latest_manifest(artifacts: Path, name: str) -> Manifest | None:

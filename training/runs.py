@@ -1,7 +1,7 @@
 """A net in training, and the file that keeps it from one epoch to the next."""
 
 import json
-import zipfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from service.manifest import TeacherVersion
 from training.experiments import Experiment
 from training.machine import Origin
+from training.whole_files import DAMAGED, reading, written
 
 
 class CheckpointError(Exception):
@@ -76,9 +77,8 @@ def save_checkpoint(run: Run, path: Path) -> None:
         }
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, about=np.array(about), **arrays)
-    partial.replace(path)
+    with written(path, path.with_suffix(".partial.npz")) as partial:
+        np.savez(partial, about=np.array(about), **arrays)
 
 
 def load_checkpoint(run: Run, path: Path) -> None:
@@ -120,19 +120,23 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """A checkpoint's arrays by name, and what it says of them. Raises CheckpointError where it is damaged."""
     try:
         # NumPy leaves a file open that it cannot read, unless it was given to it open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream, reading(), np.load(stream, allow_pickle=False) as file:
             yield file, json.loads(str(file["about"]))
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error}): delete it, or train with --restart, which discards it"
-        ) from error
+    except DAMAGED as error:
+        raise CheckpointError(f"{path} is damaged ({error}): {_discarding(path)}") from error
 
 
 def _check_settings(experiment: Experiment, recorded: dict[str, Any], path: Path) -> None:
     # A field that came later has its default in what was recorded before.
     whole = Experiment(name="", description="", dataset="", architecture="").record() | recorded
     if json.dumps(whole, sort_keys=True) != json.dumps(experiment.record(), sort_keys=True):
-        raise CheckpointError(f"{path} was made with other settings: delete it, or train with --restart")
+        raise CheckpointError(f"{path} was made with other settings: {_discarding(path)}")
+
+
+def _discarding(path: Path) -> str:
+    """How to be rid of it, and of no other run of its experiment."""
+    seed = re.search(r"-seed-(\d+)$", path.stem)
+    return f"delete it, or train with {f'--seed {seed[1]} ' if seed else ''}--restart, which discards it"
 
 
 def _described(teacher: TeacherVersion | None) -> str:

@@ -21,7 +21,8 @@ from training.augmentation import Augmentation, Unchanged
 from training.datasets import Images
 from training.experiments import Experiment
 from training.predict import predict
-from training.published import needed_folder, read_manifest
+from training.published import load_net, needed_folder, read_manifest
+from training.whole_files import DAMAGED, reading, written
 
 Floats = NDArray[np.float32]
 Ask = Callable[[Images], NDArray[np.floating]]  # uint8 [N,H,W,C] → logits [N,classes]
@@ -51,7 +52,7 @@ def find(experiment: Experiment, artifacts: Path) -> Teacher | None:
 def ask(folder: Path) -> Ask:
     """A published net as a function: images → the mean of its towers' logits, or its only ones, over no temperature
     but the towers' own."""
-    nets = [_logits(keras.saving.load_model(file, compile=False)) for file in _nets(folder)]
+    nets = [_logits(load_net(file)) for file in _nets(folder)]
     image = keras.Input(nets[0].input_shape[1:], dtype="uint8")
     answers = [net(image) for net in nets]
     whole = keras.Model(image, keras.layers.Average()(answers) if len(answers) > 1 else answers[0])
@@ -102,10 +103,20 @@ class Lessons:
         about = hashlib.sha256(self._teacher.version.model_dump_json().encode())
         about.update(images.tobytes())
         path = self._kept / f"{self._experiment.name}-teacher-{about.hexdigest()[:16]}.npy"
-        if not path.is_file():
+        answers = _kept(path, len(images))
+        if answers is None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial.npy")
-            np.save(partial, self._teacher.ask(images).astype(np.float16))
-            partial.replace(path)
-        answers: Floats = np.load(path).astype(np.float32)
-        return answers
+            answers = self._teacher.ask(images).astype(np.float16)
+            with written(path, path.with_suffix(".partial.npy")) as partial:
+                np.save(partial, answers)
+        return answers.astype(np.float32)
+
+
+def _kept(path: Path, images: int) -> NDArray[np.float16] | None:
+    """Answers to so many images; None where there are none, or what there was is damaged."""
+    try:
+        with reading():
+            answers: NDArray[np.float16] = np.load(path)
+    except (FileNotFoundError, *DAMAGED):
+        return None
+    return answers if answers.ndim == 2 and len(answers) == images else None

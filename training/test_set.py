@@ -8,6 +8,7 @@ import numpy as np
 
 from service.manifest import DATASET, TEST_IMAGES, VOTES, DatasetManifest, Votes, VotesFile, file_entry
 from training.datasets import Arrays, Dataset, contents, data_folders, find
+from training.whole_files import written
 
 VOTES_SOURCE = (
     "cleanlab/label-errors (Northcutt, Athalye and Mueller, "
@@ -38,9 +39,8 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
         licence=dataset.licence,
         files={entry.name: file_entry(entry) for entry in sorted(folder.iterdir())},
     )
-    (folder / DATASET).write_text(
-        about.model_dump_json(indent=1) + "\n"
-    )  # last: the folder counts from now on
+    with written(folder / DATASET, folder / f".{DATASET}") as partial:  # last: the folder counts from now on
+        partial.write_text(about.model_dump_json(indent=1) + "\n")
     return folder
 
 

@@ -17,7 +17,7 @@ from training.experiments import Experiment
 from training.graphs import serving_model
 from training.halves import pack
 from training.naming import tower
-from training.published import needed_folder, read_manifest
+from training.published import load_net, needed_folder, read_manifest
 
 AVERAGE = "average"
 
@@ -29,7 +29,7 @@ def member_folders(experiment: Experiment, artifacts: Path) -> list[Path]:
 
 def net(folders: list[Path]) -> keras.Model:
     """uint8 [N,H,W,C] → the mean of the members' logits, each over its own temperature: float32 [N,classes]."""
-    members = [keras.saving.load_model(folder / KERAS_MODEL, compile=False) for folder in folders]
+    members = [load_net(folder / KERAS_MODEL) for folder in folders]
     image = keras.Input(members[0].input_shape[1:], dtype="uint8", name=IMAGE_INPUT)
     logits = [_tower(member, number, image) for number, member in enumerate(members, 1)]
     return keras.Model(image, keras.layers.Average(name=AVERAGE)(logits))

@@ -22,14 +22,16 @@ from rich.progress import (
 )
 
 from training import kept_runs, teacher, towers
-from training.datasets import DATASETS
+from training.datasets import DATASETS, DataError
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
+from training.faults import fault
 from training.fit import fit
 from training.parity import ParityError
 from training.preprocess import load
 from training.published import NotPublishedError, is_published
 from training.runs import CheckpointError, Run, history_kept
+from training.stops import TerminatedError
 from training.test_set import publish_test_set
 
 EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all
@@ -59,8 +61,13 @@ def export(arguments: argparse.Namespace, command: str) -> int:
 
 
 def _named(names: Sequence[str]) -> list[str]:
-    """The experiments that were asked for, each once."""
-    return list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    """The experiments that were asked for, each once. Raises DataError for one that could not be published."""
+    asked = list(EXPERIMENTS) if "all" in names else list(dict.fromkeys(names))
+    for name in asked:
+        wrong = fault(EXPERIMENTS[name])
+        if wrong is not None:
+            raise DataError(f"the experiment {name!r} cannot be made: {wrong}")
+    return asked
 
 
 def _one_by_one(names: Sequence[str], make: Callable[[str], int], console: Console) -> int:
@@ -104,7 +111,21 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
             ) from None
     if arguments.no_export or experiment != own:
         return 0
+    if arguments.resume and is_published(arguments.artifacts, name, _history(experiment, run, arguments)):
+        # Once more it would be another version, which what was taught by this one does not know.
+        _say(
+            console,
+            f"{name} is published as it is: nothing to do; `export {name}` would publish it once more",
+        )
+        return 0
     return _export(name, arguments, command, console, run)
+
+
+def _history(
+    experiment: Experiment, run: Run | None, arguments: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Of the run, or of the nets that the experiment is made of. Raises NotPublishedError."""
+    return run.history if run else towers.history(towers.member_folders(experiment, arguments.artifacts))
 
 
 def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Console) -> Run:
@@ -113,9 +134,7 @@ def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Con
     Raises CheckpointError where an unfinished run is in the way, NotPublishedError where the teacher is missing.
     """
     path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
-    if arguments.restart:
-        path.unlink(missing_ok=True)
-    history = history_kept(path)
+    history = [] if arguments.restart else history_kept(path)
     finished = len(history) >= experiment.epochs
     if finished and (arguments.resume or not is_published(arguments.artifacts, experiment.name, history)):
         _say(console, f"{path} holds a finished run: nothing to train; --restart would discard it")
@@ -125,13 +144,14 @@ def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Con
             f"{path} holds {len(history)} of {experiment.epochs} epochs of an unfinished run: "
             "--resume goes on with it, --restart begins again"
         )
-    if not arguments.resume:
-        path.unlink(missing_ok=True)
     return _train_one(experiment, path, arguments, console)
 
 
 def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace, console: Console) -> Run:
+    taught_by = teacher.find(experiment, arguments.artifacts)
     arrays = load(DATASETS[experiment.dataset], arguments.data)
+    if not arguments.resume:
+        path.unlink(missing_ok=True)  # now that nothing is missing for another
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
@@ -157,7 +177,7 @@ def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace
             experiment,
             arrays,
             path,
-            teacher=teacher.find(experiment, arguments.artifacts),
+            teacher=taught_by,
             resume=arguments.resume,
             progress=batch if sys.stdout.isatty() else None,
             after_epoch=epoch,
@@ -199,6 +219,9 @@ def _export_elsewhere(arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "training", *arguments]
     with subprocess.Popen(command, env={**os.environ, "KERAS_BACKEND": EXPORTER}) as process:  # noqa: S603
         try:
+            return process.wait()
+        except TerminatedError:
+            process.terminate()
             return process.wait()
         except KeyboardInterrupt:  # the other process heard Ctrl-C too: it tidies up and says how to go on
             return process.wait()

@@ -110,7 +110,7 @@ def _break_import(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_data_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preprocess", "mnist", "--data", str(tmp_path)]) == 1
-    assert "run `python -m training fetch`" in capsys.readouterr().err
+    assert f"run `python -m training fetch --data {tmp_path}`" in capsys.readouterr().err
 
 
 def test_export_before_training_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,5 +33,5 @@ def test_damaged_array_file_is_never_read(small_cifar10: tuple[Dataset, Path], d
         np.savez(path, **arrays)
     else:
         path.write_bytes(path.read_bytes()[: 1000 if damage == "truncated" else 0])
-    with pytest.raises(DataError, match="run `python -m training preprocess`"):
+    with pytest.raises(DataError, match="delete it, and it is made anew"):
         preprocess.read(dataset, path)

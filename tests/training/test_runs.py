@@ -19,6 +19,13 @@ def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path: Path, kept: in
         history_kept(path)
 
 
+def test_the_way_out_for_another_seeds_run_leaves_the_experiments_own(tmp_path: Path) -> None:
+    path = tmp_path / "net-seed-7.npz"
+    path.write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match="train with --seed 7 --restart, which discards it"):
+        history_kept(path)
+
+
 def test_a_file_that_is_no_checkpoint_is_damaged_too(tmp_path: Path) -> None:
     path = tmp_path / "net.npz"
     np.savez(path, something=np.zeros(3))

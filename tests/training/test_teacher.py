@@ -80,6 +80,17 @@ def test_views_come_again_in_turn_and_the_teacher_is_asked_once_about_each(tmp_p
     assert second[1] == pytest.approx(expected, abs=1e-3)  # kept in half precision
 
 
+@pytest.mark.parametrize("left", [0, 5, 200])
+def test_what_is_kept_of_a_teacher_and_damaged_is_asked_anew(tmp_path: Path, left: int) -> None:
+    ask = Counting()
+    _, first = lessons(ask, tmp_path).of(1)
+    [kept] = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:left])
+    _, again = lessons(ask, tmp_path).of(1)
+    assert ask.asked == 2
+    assert np.array_equal(first, again)
+
+
 @pytest.mark.parametrize("version", [SOMEONE.model_copy(update={"version": "2"}), RETRAINED])
 def test_what_another_teacher_said_is_not_taken_for_this_ones(
     tmp_path: Path, version: TeacherVersion

@@ -9,10 +9,11 @@ import pytest
 from service.manifest import HISTORY, MANIFEST, Manifest
 from training import kept_runs, train_commands
 from training.__main__ import main
-from training.datasets import Arrays
+from training.datasets import Arrays, DataError
 from training.experiments import EXPERIMENTS
 from training.export import publish
 from training.runs import history_kept
+from training.stops import TerminatedError
 
 TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
 
@@ -108,6 +109,42 @@ def test_a_finished_run_is_published_and_only_then_trained_anew(
     assert published(folder, 2) == kept(folder) != first
 
 
+def test_what_is_published_is_not_published_again_by_resuming(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folder) == 0
+    assert train(folder, "--resume") == 0
+    assert f"{TINY.name} is published as it is: nothing to do" in capsys.readouterr().out
+    home = folder / "artifacts" / "models" / TINY.name
+    assert [one.name for one in home.iterdir()] == ["1"]
+    assert do(folder, "export", TINY.name) == 0
+    assert published(folder, 2) == published(folder, 1)
+
+
+@pytest.mark.parametrize("how", [(), ("--restart",)])
+def test_what_is_kept_is_discarded_only_when_nothing_is_missing_for_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
+) -> None:
+    assert train(folder) == 0
+    first = kept(folder)
+
+    def missing(*_: object) -> Arrays:
+        raise DataError("there are no data")
+
+    monkeypatch.setattr(train_commands, "load", missing)
+    assert train(folder, *how) == 1
+    assert kept(folder) == first
+
+
+def test_an_experiment_that_could_not_be_published_is_not_begun(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(EXPERIMENTS, TINY.name, replace(TINY, readings=(2,)))
+    assert train(folder) == 1
+    assert "its readings are of epochs [2], and it has 1" in capsys.readouterr().err
+    assert not (folder / "kept").exists() or not list((folder / "kept").iterdir())
+
+
 def test_a_finished_run_of_another_seed_is_trained_again_with_restart_alone(folder: Path) -> None:
     assert train(folder, "--seed", "7") == 0
     path = folder / "kept" / f"{TINY.name}-seed-7.npz"
@@ -195,6 +232,24 @@ def test_ctrl_c_waits_for_the_process_that_exports(
     assert do(folder, "export", TINY.name) == 130
     assert len(elsewhere) == 1
     assert list(waits) == []
+
+
+def test_who_is_terminated_passes_it_on_to_the_process_that_exports(
+    folder: Path, elsewhere: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: Iterator[int | type[BaseException]] = iter([TerminatedError, 130])
+
+    def wait(_: object) -> int:
+        answer = next(waits)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+    told: list[bool] = []
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    monkeypatch.setattr(subprocess.Popen, "terminate", lambda _: told.append(True), raising=False)
+    assert do(folder, "export", TINY.name) == 130
+    assert told == [True]
 
 
 def test_a_net_put_together_of_others_has_no_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
