@@ -145,7 +145,7 @@ def _put_together(settings: Settings) -> Service:
             max_waiting=settings.max_decoding,
             max_delay=DECODING * settings.deadline,
         ),
-        samples=Samples(settings.artifacts / "datasets"),
+        samples=Samples(settings.artifacts),
         metrics=metrics,
         aside=aside,
         feature_maps=FeatureMaps(

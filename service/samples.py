@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.errors import UnknownDataset, UnknownSample
 from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
+from service.version_files import samples_folder
 
 
 class SampleSet(NamedTuple):
@@ -36,16 +37,16 @@ class SampleSet(NamedTuple):
 class Samples:
     """Reads a set when it is first asked for and keeps it: most services never need them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, artifacts: Path) -> None:
+        self._artifacts = artifacts
         self._sets: dict[str, SampleSet] = {}
         self._reading = asyncio.Lock()
 
     def datasets(self) -> list[str]:
-        return sorted(path.parent.name for path in self._folder.glob(f"*/{TEST_IMAGES}"))
+        return sorted(path.parent.name for path in self._artifacts.glob(f"datasets/*/{TEST_IMAGES}"))
 
     async def of(self, dataset: str) -> SampleSet:
-        """Raises UnknownDataset."""
+        """Raises UnknownDataset, and NotReady where its files have changed."""
         if dataset not in self._sets:
             async with self._reading:
                 if dataset not in self._sets:
@@ -57,9 +58,10 @@ class Samples:
         if dataset not in self.datasets():
             there = ", ".join(self.datasets()) or "none"
             raise UnknownDataset(f"there are no test images of {dataset!r}; there are those of {there}")
-        with np.load(self._folder / dataset / TEST_IMAGES, allow_pickle=False) as arrays:
-            return SampleSet(dataset, arrays["images"], arrays["labels"], self._votes(dataset))
+        folder = samples_folder(self._artifacts, dataset)
+        with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:
+            return SampleSet(dataset, arrays["images"], arrays["labels"], _votes(folder / VOTES))
 
-    def _votes(self, dataset: str) -> Mapping[int, Votes]:
-        path = self._folder / dataset / VOTES
-        return VotesFile.model_validate_json(path.read_bytes()).votes if path.is_file() else {}
+
+def _votes(path: Path) -> Mapping[int, Votes]:
+    return VotesFile.model_validate_json(path.read_bytes()).votes if path.is_file() else {}

@@ -1,13 +1,15 @@
-"""A version's files: whether they are still those that its manifest tells of."""
+"""The files of a version or a test set: whether they are still those that its manifest tells of."""
 
 from collections.abc import Collection
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from service.errors import NotReady
-from service.manifest import Manifest, sha256_of
+from service.manifest import DATASET, DatasetManifest, Manifest, sha256_of
 
 
-def change(folder: Path, manifest: Manifest, names: Collection[str]) -> str | None:
+def change(folder: Path, manifest: Manifest | DatasetManifest, names: Collection[str]) -> str | None:
     """What is wrong with the first of these files that is not as the manifest has it; None where all are."""
     for name in names:
         path, entry = folder / name, manifest.files[name]
@@ -31,4 +33,20 @@ def unchanged(artifacts: Path, manifest: Manifest, names: Collection[str]) -> Pa
     reason = change(folder, manifest, names)
     if reason is not None:
         raise NotReady(f"{manifest.name} {manifest.version} cannot be looked into: {reason}")
+    return folder
+
+
+def samples_folder(artifacts: Path, dataset: str) -> Path:
+    """The folder of a data set's test images. Raises NotReady where one of its files has changed, or tells nothing of
+    the others: what is shown of a model would be of other images."""
+    folder = artifacts / "datasets" / dataset
+    try:
+        about = DatasetManifest.model_validate_json((folder / DATASET).read_bytes())
+        reason = change(folder, about, about.files)
+    except FileNotFoundError:
+        reason = f"{DATASET} is missing"
+    except ValidationError:
+        reason = f"{DATASET} does not follow its schema"
+    if reason is not None:
+        raise NotReady(f"the test images of {dataset} cannot be shown: {reason}")
     return folder

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.app import create_app
+from service.manifest import DATASET, TEST_IMAGES, DatasetManifest, file_entry
 from service.settings import Settings
 from tests.service.stripes import SHAPES, stripe, write_aliases, write_model
 
@@ -24,7 +25,16 @@ def artifacts(tmp_path: Path) -> Path:
         folder = tmp_path / "datasets" / dataset
         folder.mkdir(parents=True)
         images = np.stack([stripe(digit, dataset) for digit in range(5)])
-        np.savez_compressed(folder / "test.npz", images=images, labels=np.arange(5, dtype=np.uint8))
+        np.savez_compressed(folder / TEST_IMAGES, images=images, labels=np.arange(5, dtype=np.uint8))
+        about = DatasetManifest(
+            name=dataset,
+            classes=list("0123456789"),
+            images=len(images),
+            shape=images.shape[1:],
+            licence="made for these tests",
+            files={TEST_IMAGES: file_entry(folder / TEST_IMAGES)},
+        )
+        (folder / DATASET).write_text(about.model_dump_json())
     return tmp_path
 
 

@@ -13,7 +13,7 @@ from service.figures.request import FigureRequest
 from service.figures.style import Theme, colour, faint, style
 from service.manifest import TEST_IMAGES, TEST_PROBABILITIES
 from service.reports import Report, reliability, trainings
-from service.version_files import unchanged
+from service.version_files import samples_folder, unchanged
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
 NORMALISATION = ("BatchNormalization", "LayerNormalization")
@@ -191,7 +191,7 @@ def calibration(report: Report, request: FigureRequest) -> Figure:
     """Reliability: accuracy against confidence, and how many images each bin has."""
     manifest, theme = report.manifest, request.theme
     folder = unchanged(request.artifacts, manifest, [TEST_PROBABILITIES])
-    with np.load(request.artifacts / "datasets" / manifest.dataset / TEST_IMAGES) as arrays:
+    with np.load(samples_folder(request.artifacts, manifest.dataset) / TEST_IMAGES) as arrays:
         bins = reliability(np.load(folder / TEST_PROBABILITIES), arrays["labels"])
     figure = Figure(figsize=(5.4, 5.6))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

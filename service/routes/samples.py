@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from service.dependencies import SamplesDep, SnapshotDep, refuse_repeated
-from service.errors import InvalidParameter, NotAcceptable, UnknownDataset, UnknownSample
+from service.errors import InvalidParameter, NotAcceptable, NotReady, UnknownDataset, UnknownSample
 from service.formats import choose_format
 from service.model_store import Snapshot
 from service.openapi import BINARY, example, problems
@@ -37,7 +37,7 @@ class SampleQuery(KnownQuery):
     operation_id="get_sample",
     response_model=Sample,
     responses=example(examples.SAMPLE, "the image, or its label and pixels", {"image/png": BINARY})
-    | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter),
+    | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter, NotReady),
 )
 async def get_sample(
     request: Request,

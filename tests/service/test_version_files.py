@@ -7,7 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.manifest import FEATURE_MAPS, HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS
+from service.manifest import (
+    DATASET,
+    FEATURE_MAPS,
+    HISTORY,
+    TEST_IMAGES,
+    TEST_PROBABILITIES,
+    VOTES,
+    WEIGHT_STATISTICS,
+)
 from tests.conftest import serving
 from tests.service.shipped import ARTIFACTS, latest
 
@@ -54,3 +62,31 @@ async def test_a_file_that_has_changed_is_refused_with_the_reason_until_it_is_ri
         assert f"{NAME} 1 cannot be looked into: {file} " in refused.json()["detail"]
     (version / file).write_bytes(right)
     assert (await its_client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/samples/mnist/0",
+        f"{HOME}/feature-maps?sample=0",
+        f"{HOME}/hard-examples",
+        f"{HOME}/calibration",
+        f"{HOME}/calibration?format=png",
+    ],
+)
+@pytest.mark.parametrize(
+    ("file", "told"), [(TEST_IMAGES, f"{TEST_IMAGES} has "), (VOTES, f"{VOTES} has "), (DATASET, DATASET)]
+)
+async def test_test_images_that_have_changed_are_not_shown_until_they_are_right_again(
+    version: Path, tmp_path: Path, path: str, file: str, told: str
+) -> None:
+    (tmp_path / "datasets").unlink()
+    folder = shutil.copytree(ARTIFACTS / "datasets" / "mnist", tmp_path / "datasets" / "mnist")
+    right = (folder / file).read_bytes()
+    (folder / file).write_bytes(right[:-9])
+    async with serving(tmp_path) as client:
+        refused = await client.get(path)
+        (folder / file).write_bytes(right)
+        answered = await client.get(path)
+    assert (refused.status_code, answered.status_code) == (503, 200)
+    assert f"the test images of mnist cannot be shown: {told}" in refused.json()["detail"]
