@@ -180,9 +180,11 @@ class Batcher(Generic[Results]):
         # An empty queue takes any one part, however small its limit.
         if not self._waiting.rows + self._coming:
             return None
+        now = asyncio.get_running_loop().time()
+        self.load.hear(now)
         full = self._too_many(rows) or (self._too_long() if rows == 1 else None)
         if full is not None:
-            self.load.count(refused=True, now=asyncio.get_running_loop().time())
+            self.load.count(refused=True, now=now, rows=rows)
         return full
 
     def _too_many(self, rows: int) -> QueueFull | None:
@@ -248,7 +250,7 @@ class Batcher(Generic[Results]):
         refused = self.refusal(rows)
         if refused is not None:
             raise refused
-        self.load.count(refused=False, now=now)
+        self.load.count(refused=False, now=now, rows=rows)
 
     async def _work(self) -> None:
         """One busy spell: runs until nothing waits. There is never more than one of these."""

@@ -104,7 +104,6 @@ class Porch:
             (self._rested if rested else self._held).append((line, one))
 
     def _settle(self) -> None:
-        self._refusals.forget()  # since they were read a run may have made room
         waiting, self._held, self._rested = [*self._rested, *self._held], [], []
         try:
             while waiting:
@@ -125,7 +124,7 @@ class Porch:
 
 class Refusals:
     """Of requests that come while nothing leaves a queue: between two runs of a flood nearly all are alike, and each
-    question costs more than the answer."""
+    question costs more than the answer. Who was refused stays so until it is forgotten."""
 
     def __init__(self, refusal: Callable[[bytes], Refusal | None]) -> None:
         self._refusal = refusal

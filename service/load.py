@@ -9,7 +9,8 @@ clients that do wait are better served by a long queue, and a flood by a short o
 LASTING = 0.5
 """Seconds for which so many must have been refused. Of clients who wait for their answers a full queue may refuse a
 few, and whoever of those asks again at once is refused a hundred times before the next run: that passes. A flood
-is forgotten when nobody has come for so long."""
+is forgotten when nobody has come for so long, or when all who came in so long would have been less than the engine can
+do: a short queue refuses most of any that come together, and would never find out that they are few."""
 
 WORTH_REFUSING = 0.0005
 """Seconds of a row below which refusing a caller is hardly less work than answering."""
@@ -26,6 +27,12 @@ SINGLE_RUNS = 3.6
 rows it has. In a flood of four times what a model can do, those it answers came in the last quarter of the run before.
 They wait for a run and a quarter, and for whatever is refused between: about five times as long as one alone, whose
 caller waits for more than its run."""
+
+MOST_ROWS = 64
+"""Of a small run, if one row alone seemed to take far more than its share of many."""
+
+HELD_UP = 2.0
+"""Times what a run of one row took before: one that took longer was held up, and counts as one that took so long."""
 
 LONGEST_REST = 0.02
 """Seconds for which a client is not heard at most: the same connection may bring requests for other models."""
@@ -48,6 +55,10 @@ class Load:
         """since when too many are refused, on the same clock"""
         self._lasts = False
         """whether that was long enough ago"""
+        self._window, self._came = -inf, 0
+        """since when rows are counted, and those that came since"""
+        self._offered = 0.0
+        """rows a second that came in the window before"""
         self._rows = 0.0
         self._seconds = 0.0
         self._single = 0.0
@@ -60,18 +71,32 @@ class Load:
         self._rows = rows + _MEMORY * self._rows
         self._seconds = seconds + _MEMORY * self._seconds
         if rows == 1:
-            weight = _OF_A_SLOWER if seconds > self._single else 1 - _MEMORY
-            self._single += (weight if self._single else 1) * (seconds - self._single)
+            self._learn_single(seconds)
+
+    def _learn_single(self, seconds: float) -> None:
+        if not self._single:
+            self._single = seconds
+        weight = _OF_A_SLOWER if seconds > self._single else 1 - _MEMORY
+        self._single += weight * (min(seconds, HELD_UP * self._single) - self._single)
 
     def seconds(self, rows: int) -> float:
         """What so many rows take, by the latest runs; 0 before the first."""
         return rows * self._seconds / self._rows if self._rows else 0.0
 
-    def count(self, *, refused: bool, now: float, callers: int = 1) -> None:
-        """One caller more, or some that came together."""
+    def hear(self, now: float) -> None:
+        """Somebody has come, and is counted later: after a silence there is no flood to refuse them for."""
         if now - self._counted > LASTING:
-            self._refused = 0.0
+            self._refused, self._since, self._lasts = 0.0, inf, False
+            self._window, self._came, self._offered = now, 0, 0.0
+        elif now - self._window >= LASTING:
+            self._offered = self._came / (now - self._window)
+            self._window, self._came = now, 0
+
+    def count(self, *, refused: bool, now: float, callers: int = 1, rows: int = 1) -> None:
+        """One caller more, or some that came together, with so many rows each."""
+        self.hear(now)
         self._counted = now
+        self._came += callers * rows
         latest = 1 / _LATELY if callers == 1 else 1 - (1 - 1 / _LATELY) ** callers
         self._refused += (refused - self._refused) * latest
         if self._refused <= OVERLOADED:
@@ -83,8 +108,9 @@ class Load:
 
     @property
     def overloaded(self) -> bool:
-        """Whether many have been refused for a while, and refusing them is much less work than their rows would be."""
-        return self._lasts and self._worth_refusing
+        """Whether many have been refused for a while, since more came than can be done, and refusing them is much less
+        work than their rows would be."""
+        return self._lasts and self._worth_refusing and self.seconds(1) * self._offered >= 1
 
     @property
     def rest(self) -> float:
@@ -98,7 +124,7 @@ class Load:
         """Rows of a run of a flooded engine. By rows, since what they take is an estimate: where a fourth may take
         what is left of the time, some runs would have it and some not."""
         row = self.seconds(1)
-        return max(SMALL_RUN, round(SINGLE_RUNS * self._single / row)) if row else SMALL_RUN
+        return min(MOST_ROWS, max(SMALL_RUN, round(SINGLE_RUNS * self._single / row))) if row else SMALL_RUN
 
     @property
     def worth_counting(self) -> bool:

@@ -380,6 +380,14 @@ async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() ->
     assert [batcher.admit_coming() is None for _ in range(5)] == [True] * 4 + [False]
 
 
+async def test_who_comes_long_after_a_flood_is_refused_for_it_no_more() -> None:
+    batcher = Batcher(Engine(), Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))
+    batcher.load.learn(rows=1, seconds=1)
+    flood(batcher.load, until=asyncio.get_running_loop().time() - 10)
+    assert batcher.load.overloaded
+    assert [batcher.admit_coming() is None for _ in range(10)] == [True] * 10
+
+
 async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))

@@ -300,6 +300,45 @@ async def test_an_overloaded_model_refuses_unread_what_is_like_what_it_refused(
     writer.close()
 
 
+async def test_who_is_refused_unread_counts_rests_and_is_not_waited_for_for_ever(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flood, "ENOUGH", 2)
+    overload(full.app)
+    load = full.app.state.service.store.snapshot.find("mnist")._batcher.load
+    connections = [await full.connect() for _ in range(9)]
+    for reader, writer in connections[:1]:  # what is like this one is known from now on
+        writer.write(request())
+        await answer(reader)
+    came, before = load._came, await full.count(503)
+    protocols: list[Any] = list(full.server.server_state.connections)
+    protocols = [one for one in protocols if one.cycle is None]
+    for one in protocols:
+        one.data_received(request())
+    assert [one.timeout_keep_alive_task is not None for one in protocols] == [True] * 8
+    assert [one.flow.read_paused for one in protocols].count(True) > 4
+    assert [(await answer(reader))[0] for reader, _ in connections[1:]] == [503] * 8
+    assert (load._came - came, await full.count(503) - before) == (8, 8)
+    for _, writer in connections:
+        writer.close()
+
+
+async def test_who_has_left_before_the_turn_ends_is_neither_refused_nor_let_in(full: Full) -> None:
+    overload(full.app)
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    [connection] = full.server.server_state.connections
+    await full.make_room()
+    counts = [await full.count(status) for status in (200, 503)]
+    connection.data_received(request())
+    connection.transport.abort()
+    await asyncio.sleep(0)
+    assert not full.server.server_state.tasks
+    assert [await full.count(status) for status in (200, 503)] == counts
+    writer.close()
+
+
 async def test_of_those_that_come_together_an_overloaded_model_takes_the_latest(full: Full) -> None:
     overload(full.app)
     connections = [await full.connect() for _ in range(4)]
@@ -460,7 +499,7 @@ async def test_a_server_that_stops_answers_whom_it_has_no_time_left_for(full: Fu
     connections = [await full.connect() for _ in range(2)]
     (_, held), (_, reading) = connections
     # An error, but not while it reads.
-    reading.write(request().replace(b"/predict/mnist?", b"/v2/models/mnist/infer?")[:-9])
+    reading.write(request().replace(URL.encode(), b"/v2/models/mnist/infer")[:-9])
     await full.hold(held)
     while len(full.server.server_state.tasks) < 2:  # noqa: ASYNC110 — nobody is told of it
         await asyncio.sleep(0)
