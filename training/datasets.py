@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import pickle
+import shlex
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -241,7 +242,7 @@ def read_originals(dataset: Dataset, folders: list[Path]) -> Arrays:
         path = find(source, folders)
         if path is None:
             looked = ", ".join(str(folder) for folder in folders)
-            told = f" --data {looked}" if len(folders) == 1 else ""
+            told = f" --data {shlex.quote(looked)}" if len(folders) == 1 else ""
             raise DataError(f"{source.file} is in none of {looked}: run `python -m training fetch{told}`")
         pieces |= contents(path, source)
     arrays = _mnist_arrays(pieces) if dataset is MNIST else _cifar_arrays(pieces)

@@ -85,7 +85,8 @@ def test_small_files_in_the_originals_formats_are_read(
 
 def test_missing_file_is_named_with_the_folders_and_the_command(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"mnist/train-images-idx3-ubyte\.gz is in none of .*run `python -m training fetch`"
+        DataError,
+        match=r"mnist/train-images-idx3-ubyte\.gz is in none of .*run `python -m training fetch --data .*`",
     ):
         datasets.read_originals(MNIST, [tmp_path])
 
