@@ -165,10 +165,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         tending = asyncio.create_task(service.store.tend())
         try:
             yield
-        except (
-            asyncio.CancelledError
-        ):  # somebody who has told it to stop did so again, and does not want to wait
-            drain = 0.0
+        except asyncio.CancelledError:
+            drain = 0.0  # somebody who had told it to stop did so again, and does not want to wait
         tending.cancel()
     # The server has stopped accepting by now; what it accepted is finished, then everything is released.
     await service.store.drain(drain)

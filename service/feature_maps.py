@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.artifact_files import unchanged
 from service.aside import Aside
 from service.engines import Engine
 from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, counted
 from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
-from service.version_files import unchanged
 
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
 

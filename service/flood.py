@@ -66,7 +66,7 @@ class Refusal:
 
 
 class Held(Protocol):
-    """A connection with a whole request, of which only the first line was looked at."""
+    """A connection with a whole request that is not parsed yet."""
 
     def waits(self) -> bool:
         """Whether it still has that request, and somebody to answer."""

@@ -8,10 +8,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.artifact_files import unchanged
 from service.errors import InvalidParameter, NotInArtifact
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
-from service.version_files import unchanged
 
 Sort = Literal["loss", "margin", "entropy"]
 Kind = Literal["misclassified", "correct"]

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from service.artifact_files import change
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion, counted
 from service.manifest import ALIASES, MANIFEST, MODEL, NAME_PATTERN, VERSION_PATTERN, Manifest, served_files
 from service.memory import give_back
 from service.model import Model, RefusedError
 from service.standby import KeepOpen, Standby
-from service.version_files import change
 
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go

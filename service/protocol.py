@@ -133,9 +133,8 @@ else:
             return self._held is not None and not self.transport.is_closing()
 
         def take(self) -> None:
-            data, self._held = self._held, None
-            if data is not None:
-                self._parse(data)
+            data, self._held = cast("bytes", self._held), None
+            self._parse(data)
 
         def refuse(self, refusal: "Refusal") -> None:
             self._held = None

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from service.artifact_files import unchanged, version_folder
 from service.errors import NotInArtifact, UnknownLayer
 from service.manifest import HISTORY, MANIFEST, WEIGHT_STATISTICS, Manifest
-from service.version_files import unchanged, version_folder
 
 CALIBRATION_BINS = 15  # as the manifest's expected calibration error has them
 

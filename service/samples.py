@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.artifact_files import samples_folder
 from service.errors import UnknownDataset, UnknownSample
 from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
-from service.version_files import samples_folder
 
 
 class SampleSet(NamedTuple):

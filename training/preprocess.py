@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from training.datasets import Arrays, DataError, Dataset, check, data_folders, read_originals
-from training.whole_files import DAMAGED, reading, written
+from training.whole_files import DamagedError, reading, written
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -54,9 +54,9 @@ def load(dataset: Dataset, folder: Path | None = None) -> Arrays:
 def read(dataset: Dataset, path: Path) -> Arrays:
     """The arrays of one array file, checked. Raises DataError."""
     try:
-        with path.open("rb") as stream, reading(), np.load(stream, allow_pickle=False) as file:
+        with reading(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays, expected = Arrays(*(file[part] for part in PARTS)), str(file["digest"])
-    except DAMAGED as error:
+    except DamagedError as error:
         raise DataError(f"{path} is damaged ({error}): delete it, and it is made anew") from error
     check(dataset, arrays)
     if digest(arrays) != expected:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from service.manifest import ALIASES, HISTORY, MANIFEST, Manifest
 from training.datasets import DataError
 from training.experiments import EXPERIMENTS
-from training.whole_files import DAMAGED
+from training.whole_files import DamagedError, reading
 
 
 class NotPublishedError(Exception):
@@ -57,8 +57,9 @@ def load_net(path: Path) -> Any:
     import keras  # noqa: PLC0415 — `list` does without
 
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (*DAMAGED, OSError) as error:
+        with reading():
+            return keras.saving.load_model(path, compile=False)
+    except (DamagedError, OSError) as error:
         raise DataError(
             f"{path} is missing or damaged: bring it back from a copy, or delete its folder"
         ) from error

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from service.manifest import TeacherVersion
 from training.experiments import Experiment
 from training.machine import Origin
-from training.whole_files import DAMAGED, reading, written
+from training.whole_files import reading, written
 
 
 class CheckpointError(Exception):
@@ -87,7 +87,7 @@ def load_checkpoint(run: Run, path: Path) -> None:
     Raises CheckpointError if it is damaged, another experiment's, or of another teacher than the run names; a run
     that names none takes the checkpoint's.
     """
-    with _opened(path) as (file, about):
+    with _opened(path) as (arrays, about):
         _check_settings(run.experiment, about["experiment"], path)
         taught_by = TeacherVersion.model_validate(about["teacher"]) if about.get("teacher") else None
         if run.teacher is not None and run.teacher != taught_by:
@@ -99,30 +99,35 @@ def load_checkpoint(run: Run, path: Path) -> None:
         run.origin = Origin(*about["origin"]) if about.get("origin") else None
         run.model.optimizer.build(run.model.trainable_variables)
         for k, variable in enumerate(_state(run.model)):
-            variable.assign(file[f"state_{k}"])
-        run.losses = file["losses"] if "losses" in file.files else None
+            variable.assign(arrays[f"state_{k}"])
+        run.losses = arrays.get("losses")
         count = len(run.model.get_weights())
-        for epoch in {int(name.split("_")[1]) for name in file.files if name.startswith("kept_")}:
-            run.kept[epoch] = [file[f"kept_{epoch}_{k}"] for k in range(count)]
+        for epoch in {int(name.split("_")[1]) for name in arrays if name.startswith("kept_")}:
+            run.kept[epoch] = [arrays[f"kept_{epoch}_{k}"] for k in range(count)]
 
 
 def history_kept(path: Path) -> list[dict[str, float]]:
     """One row for each whole epoch that a checkpoint holds; none if there is none. Raises CheckpointError."""
     if not path.is_file():
         return []
-    with _opened(path) as (_, about):
+    with _opened(path, only=["about"]) as (_, about):
         history: list[dict[str, float]] = about["history"]
         return history
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """A checkpoint's arrays by name, and what it says of them. Raises CheckpointError where it is damaged."""
+def _opened(
+    path: Path, only: Collection[str] | None = None
+) -> Iterator[tuple[dict[str, NDArray[Any]], dict[str, Any]]]:
+    """A checkpoint's arrays by name, and what it says of them. Raises CheckpointError where it is damaged, or they are
+    not what whoever opened it needs."""
     try:
         # NumPy leaves a file open that it cannot read, unless it was given to it open.
-        with path.open("rb") as stream, reading(), np.load(stream, allow_pickle=False) as file:
-            yield file, json.loads(str(file["about"]))
-    except DAMAGED as error:
+        with reading(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in (file.files if only is None else only)}
+            about = json.loads(str(arrays["about"]))
+        yield arrays, about
+    except (KeyError, ValueError) as error:  # of the file, or of what is in it
         raise CheckpointError(f"{path} is damaged ({error}): {_discarding(path)}") from error
 
 

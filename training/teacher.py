@@ -22,7 +22,7 @@ from training.datasets import Images
 from training.experiments import Experiment
 from training.predict import predict
 from training.published import load_net, needed_folder, read_manifest
-from training.whole_files import DAMAGED, reading, written
+from training.whole_files import DamagedError, reading, written
 
 Floats = NDArray[np.float32]
 Ask = Callable[[Images], NDArray[np.floating]]  # uint8 [N,H,W,C] → logits [N,classes]
@@ -117,6 +117,6 @@ def _kept(path: Path, images: int) -> NDArray[np.float16] | None:
     try:
         with reading():
             answers: NDArray[np.float16] = np.load(path)
-    except (FileNotFoundError, *DAMAGED):
+    except (FileNotFoundError, DamagedError):
         return None
     return answers if answers.ndim == 2 and len(answers) == images else None

@@ -26,18 +26,20 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
     if (folder / DATASET).is_file():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / TEST_IMAGES, images=arrays.test_images, labels=arrays.test_labels)
+    files = [folder / TEST_IMAGES]
+    np.savez_compressed(files[0], images=arrays.test_images, labels=arrays.test_labels)
     path = find(dataset.votes, data_folders(data))
     if path is not None:
         raw = next(iter(contents(path, dataset.votes).values()))
-        (folder / VOTES).write_text(parse_votes(raw).model_dump_json(indent=1) + "\n")
+        files.append(folder / VOTES)
+        files[-1].write_text(parse_votes(raw).model_dump_json(indent=1) + "\n")
     about = DatasetManifest(
         name=dataset.name,
         classes=list(dataset.classes),
         images=dataset.test_images,
         shape=dataset.shape,
         licence=dataset.licence,
-        files={entry.name: file_entry(entry) for entry in sorted(folder.iterdir())},
+        files={file.name: file_entry(file) for file in files},
     )
     with written(folder / DATASET, folder / f".{DATASET}") as partial:  # last: the folder counts from now on
         partial.write_text(about.model_dump_json(indent=1) + "\n")

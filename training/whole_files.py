@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, and what a damaged one does to NumPy's reader."""
+"""Files that are there as a whole or not at all, and what becomes of reading a damaged one."""
 
 import struct
 import tokenize
@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DAMAGED = (
+_OF_WRONG_BYTES = (
     KeyError, ValueError, TypeError, EOFError, RuntimeError, SyntaxError, MemoryError, tokenize.TokenError,
     struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
-"""What `numpy.load` raises for a file with wrong bytes, depending on which: its headers are Python's, in a zip file."""
+"""What readers raise for them, depending on which are wrong: NumPy's headers are Python's, in a zip file."""
+
+
+class DamagedError(ValueError):
+    """A file is not what was once written."""
 
 
 @contextmanager
@@ -34,10 +38,15 @@ def written(path: Path, partial: Path) -> Iterator[Path]:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Where a damaged file makes NumPy ask the system for what cannot be, that is a ValueError like the others."""
+    """Of NumPy's and Keras's files: for nothing else, since any fault within is taken for the file's.
+
+    Raises DamagedError, and OSError where the system has no such file or gives it to nobody.
+    """
     try:
         yield
+    except _OF_WRONG_BYTES as error:
+        raise DamagedError(str(error)) from error
     except OSError as error:
         if error.filename is not None:
             raise
-        raise ValueError(str(error)) from error
+        raise DamagedError(str(error)) from error  # it was asked for what lies beyond the file

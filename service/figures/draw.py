@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from service.artifact_files import samples_folder, unchanged
 from service.figures.request import FigureRequest
 from service.figures.style import Theme, colour, faint, style
 from service.manifest import TEST_IMAGES, TEST_PROBABILITIES
 from service.reports import Report, reliability, trainings
-from service.version_files import samples_folder, unchanged
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
 NORMALISATION = ("BatchNormalization", "LayerNormalization")

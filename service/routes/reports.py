@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_core import to_json
 from typing_extensions import TypedDict
 
+from service.artifact_files import samples_folder, unchanged
 from service.dependencies import ModelName, deadline_of, find_model, refuse_repeated, service_of
 from service.errors import (
     DeadlinePassed,
@@ -33,7 +34,6 @@ from service.reports import Report, gap, most_confused, reliability
 from service.routes import inside_examples
 from service.schemas import VersionQuery
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
-from service.version_files import unchanged
 
 FORMATS = {"json": "application/json", "png": "image/png"}
 
@@ -228,6 +228,8 @@ async def _figure(
         for one, names in zip(models, files, strict=True):
             # In this process, which can say what is wrong.
             await _aside(request, partial(unchanged, service.settings.artifacts, one.manifest, names))
+        if kind == "calibration":
+            await _aside(request, partial(samples_folder, service.settings.artifacts, model.manifest.dataset))
     picture = await service.figures.draw(figure, deadline_of(service))
     return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
 

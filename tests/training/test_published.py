@@ -11,6 +11,7 @@ from training.published import (
     is_published,
     latest_folder,
     latest_manifest,
+    load_net,
     named_manifest,
     needed_folder,
 )
@@ -91,3 +92,14 @@ def test_damaged_aliases_are_one_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(DataError, match=rf"{ALIASES} is damaged: it is no JSON object") as caught:
         named_manifest(artifacts, "mnist")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 and no more"])
+def test_a_net_that_is_missing_or_damaged_is_named_with_the_way_out(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "model.keras"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"model\.keras is missing or damaged: bring it back"):
+        load_net(path)

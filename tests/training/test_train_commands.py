@@ -216,11 +216,20 @@ def test_on_another_backend_that_process_makes_whatever_needs_no_training(
     assert [asked[3:5] for asked in elsewhere] == [["export", command[1]]]
 
 
-def test_ctrl_c_waits_for_the_process_that_exports(
-    folder: Path, elsewhere: list[list[str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stop", "passed_on"), [(KeyboardInterrupt, 0), (TerminatedError, 1)])
+def test_who_is_stopped_waits_for_the_process_that_exports(
+    folder: Path,
+    elsewhere: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: type[BaseException],
+    passed_on: int,
 ) -> None:
-    """It heard of it too, and says how to go on."""
-    waits: Iterator[int | type[BaseException]] = iter([KeyboardInterrupt, 130])
+    """It heard of Ctrl-C too, of SIGTERM it has to be told, and says how to go on."""
+    waits: Iterator[int | type[BaseException]] = iter([stop, 130])
+    told: list[object] = []
+
+    def terminate(process: object) -> None:
+        told.append(process)
 
     def wait(_: object) -> int:
         answer = next(waits)
@@ -229,27 +238,10 @@ def test_ctrl_c_waits_for_the_process_that_exports(
         raise answer
 
     monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    monkeypatch.setattr(subprocess.Popen, "terminate", terminate, raising=False)
     assert do(folder, "export", TINY.name) == 130
-    assert len(elsewhere) == 1
+    assert (len(elsewhere), len(told)) == (1, passed_on)
     assert list(waits) == []
-
-
-def test_who_is_terminated_passes_it_on_to_the_process_that_exports(
-    folder: Path, elsewhere: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: Iterator[int | type[BaseException]] = iter([TerminatedError, 130])
-
-    def wait(_: object) -> int:
-        answer = next(waits)
-        if isinstance(answer, int):
-            return answer
-        raise answer
-
-    told: list[bool] = []
-    monkeypatch.setattr(subprocess.Popen, "wait", wait)
-    monkeypatch.setattr(subprocess.Popen, "terminate", lambda _: told.append(True), raising=False)
-    assert do(folder, "export", TINY.name) == 130
-    assert told == [True]
 
 
 def test_a_net_put_together_of_others_has_no_seed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.whole_files import DAMAGED, reading, written
+from training.whole_files import DamagedError, reading, written
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError("of the writer")])
@@ -43,9 +43,9 @@ def test_whichever_bit_is_wrong_a_damaged_file_is_read_or_known_as_one(tmp_path:
         changed[bit // 8] ^= 1 << bit % 8
         path.write_bytes(changed)
         try:
-            with path.open("rb") as stream, reading(), np.load(stream, allow_pickle=False) as file:
+            with reading(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 for name in ("about", "state"):
                     file[name]
-        except DAMAGED:
+        except DamagedError:
             refused += 1
     assert refused > 4 * len(content)

@@ -1,4 +1,4 @@
-"""What is shown of a version is of the files that its manifest tells of, or refused."""
+"""What is shown is of the files that a manifest tells of, or refused."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -90,3 +90,16 @@ async def test_test_images_that_have_changed_are_not_shown_until_they_are_right_
         answered = await client.get(path)
     assert (refused.status_code, answered.status_code) == (503, 200)
     assert f"the test images of mnist cannot be shown: {told}" in refused.json()["detail"]
+
+
+async def test_a_figure_of_test_images_that_changed_while_the_service_runs_is_refused(
+    version: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "datasets").unlink()
+    folder = shutil.copytree(ARTIFACTS / "datasets" / "mnist", tmp_path / "datasets" / "mnist")
+    async with serving(tmp_path) as client:
+        assert (await client.get(f"{HOME}/calibration")).status_code == 200
+        (folder / TEST_IMAGES).write_bytes((folder / TEST_IMAGES).read_bytes()[:-9])
+        refused = await client.get(f"{HOME}/calibration?format=png")
+    assert refused.status_code == 503
+    assert "the test images of mnist cannot be shown" in refused.json()["detail"]
