@@ -1,6 +1,7 @@
 """What endpoints need, as nouns. Look-up-or-404 lives here once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from fastapi import Depends, Path, Query, Request
 
 from service.aside import Aside
 from service.callers import Wanted
-from service.errors import InvalidParameter
+from service.errors import InvalidParameter, listed
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
 from service.hard_examples import TestAnswers
@@ -62,12 +63,10 @@ def find_model(request: Request, name: str, query: VersionQuery) -> Model:
 async def refuse_repeated(request: Request) -> None:
     """A parameter that is given twice would count once, and nobody would know which. Raises InvalidParameter."""
     given = request.query_params.multi_items()
-    names = {name for name, _ in given}
-    if len(names) < len(given):
-        twice = [name for name in names if len(request.query_params.getlist(name)) > 1]
-        raise InvalidParameter(
-            f"{', '.join(sorted(twice))}: once is enough, and which of several is meant is unknown"
-        )
+    if len({name for name, _ in given}) < len(given):
+        times = Counter(name for name, _ in given)
+        twice = sorted(name for name in times if times[name] > 1)
+        raise InvalidParameter(f"{listed(twice)}: once is enough, and which of several is meant is unknown")
 
 
 async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Query()]) -> Model:

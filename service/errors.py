@@ -7,7 +7,7 @@ person who sent the request: it says what came, what was expected, and never a p
 import logging
 import re
 from asyncio import CancelledError
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from starlette.routing import Match
 PROBLEM_JSON = "application/problem+json"
 UNKNOWN_PARAMETER = "unknown_parameter"  # of pydantic's findings, one whose message says all
 LONGEST_VALUE = 200  # characters of what a client sent that an answer repeats
+MOST_VALUES = 10  # of a list of them
 OPEN_INFERENCE = "/v2"  # below this path errors are in that protocol's own form
 
 _NOT_IN_A_PATH = re.compile(rb"[^\w\-.~!$&'()*+,;=:@/%]|%(?![0-9A-Fa-f]{2})")
@@ -167,6 +168,19 @@ class InvalidParameter(Problem):
     slug, title, status = "invalid-parameter", "Invalid parameter", 422
 
 
+class NotHttp(Problem):
+    """What came over the connection is no HTTP/1.1 request, or ends as none; the connection is closed."""
+
+    slug, title, status = "not-http", "Not an HTTP request", 400
+
+
+class HeadTooLong(Problem):
+    """The request line and the headers are longer than the service takes, or what comes after a body in chunks is; the
+    connection is closed. Send fewer cookies, or what is long in the body."""
+
+    slug, title, status = "head-too-long", "Head too long", 431
+
+
 class NotReady(Problem):
     """The service is starting, stopping, or holds no model that it can serve. Retry-After says when to ask again."""
 
@@ -195,6 +209,12 @@ class InternalError(Problem):
 def counted(number: int, noun: str) -> str:
     """For a detail: `1 file`, `1,025 files`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(values: Sequence[object]) -> str:
+    """For a detail: what a client sent, of any number and length."""
+    more = f" and {len(values) - MOST_VALUES:,} more" if len(values) > MOST_VALUES else ""
+    return ", ".join(map(_shortened, values[:MOST_VALUES])) + more
 
 
 def problem_types() -> dict[str, type[Problem]]:

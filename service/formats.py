@@ -18,7 +18,7 @@ def choose_format(request: Request, offers: Mapping[str, str], hint: str | None 
         if asked not in offers:
             raise NotAcceptable(f"format={asked} cannot be made here; {', '.join(offers)} can{more}")
         return asked
-    accept = request.headers.get("accept", "*/*")
+    accept = ", ".join(request.headers.getlist("accept")) or "*/*"
     ranges = [_media_range(one) for one in accept.split(",")]
     # Of those that are wanted as much, the first.
     best = max(offers, key=lambda name: _wanted(ranges, offers[name]))

@@ -26,7 +26,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     within = False
     """a message that is not there as a whole yet"""
-    _in_head = False
+    in_head = False
     """of which not even the head is"""
     _closes = False
     """when that message is there: its answer, the last one, was begun before"""
@@ -38,11 +38,11 @@ class PatientProtocol(HttpToolsProtocol):
         self.wait_for_client()
 
     def on_message_begin(self) -> None:
-        self.within = self._in_head = True
+        self.within = self.in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self.in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -50,13 +50,13 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if self._closes:
             self.transport.close()
-            self._wait_for_reader()
+            self.wait_for_reader()
 
     def on_response_complete(self) -> None:
         """The next request, whose turn it is then, may have come in part only."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._wait_for_reader()
+            self.wait_for_reader()
         else:
             self.wait_for_client()
 
@@ -64,7 +64,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Unless it is waited for, or waits itself."""
         answered = self.cycle is None or self.cycle.response_complete
         # The cycle is of this message, unless it is of one before.
-        waits = self.within and not self.pipeline and not self._in_head
+        waits = self.within and not self.pipeline and not self.in_head
         if self.timeout_keep_alive_task is None and (answered or waits):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler, unread
@@ -94,19 +94,15 @@ class PatientProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_reader()
+        self.wait_for_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._do_not_wait_for_reader()
         if self.transport.is_closing():  # of what is left nobody tells
-            self._wait_for_reader()
+            self.wait_for_reader()
 
-    def send_400_response(self, msg: str) -> None:
-        super().send_400_response(msg)
-        self._wait_for_reader()
-
-    def _wait_for_reader(self) -> None:
+    def wait_for_reader(self) -> None:
         """Where nothing is added to what is unread: it grows smaller, or nobody reads."""
         if self.transport.get_write_buffer_size() and self._reads is None:
             self._reads = self.loop.call_later(
@@ -121,7 +117,7 @@ class PatientProtocol(HttpToolsProtocol):
     def _look_for_reader(self, unread: int) -> None:
         self._reads = None
         if _unread(self.transport) < unread:
-            self._wait_for_reader()
+            self.wait_for_reader()
         else:
             self._abort()
 

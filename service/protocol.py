@@ -11,6 +11,7 @@ from weakref import ref
 
 from fastapi import Response
 
+from service.errors import PROBLEM_JSON, HeadTooLong, NotHttp, Problem
 from service.flood import is_whole, request_line
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
 OFTEN = 4  # rests in a row after which it was no moment's delay that brought so many requests together
 LONG_REST = 0.1  # seconds; it delays whatever else comes over the same connection
-NONSENSE = "Invalid HTTP request received."
+NO_REQUEST = "what came is no HTTP request, or its length is not certain"
+CLOSE = b"connection: close\r\n"
+LINGER = 1.0  # seconds, in which the client reads that no more is heard of it
 LAST_WORD = 0.05  # seconds for which a server that stops still hears who is connected
 
 
@@ -38,7 +41,8 @@ try:
     from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
     from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-    from service.patience import READ, PatientProtocol
+    from service.bounds import BoundedProtocol
+    from service.patience import READ
 except ImportError:  # an interpreter without httptools
 
     def http_protocol() -> type[Any] | Literal["auto"]:
@@ -46,7 +50,7 @@ except ImportError:  # an interpreter without httptools
 
 else:
 
-    class GatedProtocol(PatientProtocol):
+    class GatedProtocol(BoundedProtocol):
         """One connection."""
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -59,12 +63,16 @@ else:
             self._rests = 0
             """in a row, after each of which it asked again at once"""
             self._resting = self._stopping = False
-            self._nonsense = False
-            """what came last is no request, and those before it are yet to be answered"""
+            self._last_word: Problem | None = None
+            """of what came last, which is no request, when those before it are answered"""
+            self._deaf = False
+            """after that word"""
             self._answered: RequestResponseCycle | None = None
             """the latest request whose answer was begun; more may wait behind it"""
 
         def data_received(self, data: bytes) -> None:
+            if self._deaf:
+                return
             if self._held is not None:  # a client that does not wait for its answer
                 data, self._held = self._held + data, None
             elif self._gate is not None and self._gate.turns_away and self._may_hold(data, self._gate):
@@ -80,32 +88,62 @@ else:
             has it: the request is answered as if nobody had asked.
 
             Of such a request the parser takes the body for that other protocol. So its head is parsed once more,
-            without the field, and what follows it as any other.
+            without the field, and what follows it as any other. Nobody is connected to another host.
             """
             self._unset_keepalive_if_required()
             pieces: list[bytes | memoryview] = [data]
             while pieces:
                 piece = pieces.pop()
                 try:
-                    self.parser.feed_data(piece)
+                    self.feed(piece)
                 except HttpParserUpgrade as upgrade:
+                    if self.parser.get_method() == b"CONNECT":
+                        self.cycle.keep_alive = False
+                        break
                     pieces += [memoryview(piece)[upgrade.args[0] :], self._head_without_upgrade()]
                     self.parser = _parser(self)  # the other one reads no more if the connection was to close
-                except HttpParserError:
-                    self.logger.warning(NONSENSE)
-                    # What came before it is answered before it.
-                    if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
-                        self.send_400_response(NONSENSE)
-                    else:
-                        self._nonsense = True
-                        self.flow.pause_reading()
+                except (HttpParserError, HeadTooLong) as error:
+                    reason = error if isinstance(error, HeadTooLong) else error.__context__
+                    self._end(reason if isinstance(reason, HeadTooLong) else NotHttp(NO_REQUEST))
                     return
             self.wait_for_client()
 
+        def _end(self, problem: Problem) -> None:
+            """What came before is answered before."""
+            self.logger.warning(problem.detail)
+            if self.pipeline and self.cycle.more_body:  # of the message itself, whose turn never comes
+                self.pipeline.popleft()
+                self.cycle = (
+                    self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._answered)
+                )
+            if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+                self._say(problem)
+            else:
+                self._last_word = problem
+                self.flow.pause_reading()
+
+        def _say(self, problem: Problem) -> None:
+            """And nothing more. Who is still sending would not get it from a connection that is closed at once."""
+            self._last_word, self._deaf = None, True
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
+            body = problem.body().model_dump_json(exclude_none=True)
+            response = Response(body, problem.status, media_type=PROBLEM_JSON)
+            self.transport.write(self._as_bytes(response, CLOSE))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.flow.resume_reading()
+            self.loop.call_later(min(LINGER, self.timeout_keep_alive), self._hang_up)
+
+        def _hang_up(self) -> None:
+            self.transport.close()
+            self.wait_for_reader()
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if self._nonsense and self.cycle.response_complete and not self.transport.is_closing():
-                self.send_400_response(NONSENSE)
+            if self._last_word and self.cycle.response_complete and not self.transport.is_closing():
+                self._say(self._last_word)
 
         def _head_without_upgrade(self) -> bytes:
             method, version = self.parser.get_method(), self.parser.get_http_version().encode()
@@ -147,7 +185,7 @@ else:
         def on_body(self, body: bytes) -> None:
             """As uvicorn has it, but a body that comes in one piece is not copied twice: 64 small images as tensors are
             50 kB."""
-            cycle = self.cycle
+            self.has_body, cycle = True, self.cycle
             if cycle.body or cycle.response_complete:
                 if isinstance(cycle.body, bytes):
                     cycle.body = bytearray(cycle.body)
@@ -241,7 +279,7 @@ else:
 
         def _send(self, cycle: RequestResponseCycle, response: Response) -> None:
             """In one piece. What is still to come of the request's body is read and dropped."""
-            more_headers = b"" if cycle.keep_alive else b"connection: close\r\n"
+            more_headers = b"" if cycle.keep_alive else CLOSE
             self.transport.write(self._as_bytes(response, more_headers))
             cycle.response_started = cycle.response_complete = True
             cycle.message_event.set()
@@ -259,7 +297,7 @@ else:
         """A connection's transport as the cycle of its last request uses it. With something unread it would be reset,
         and a client that first sends all it has would not get the answer that says that it was too much."""
 
-        def __init__(self, protocol: PatientProtocol, cycle: RequestResponseCycle) -> None:
+        def __init__(self, protocol: BoundedProtocol, cycle: RequestResponseCycle) -> None:
             # Weak, or the cycle would keep itself until the garbage collector comes by.
             self._protocol, self._cycle = ref(protocol), ref(cycle)
             self.write, self.is_closing = protocol.transport.write, protocol.transport.is_closing

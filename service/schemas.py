@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from service.errors import UNKNOWN_PARAMETER, ProblemBody
+from service.errors import UNKNOWN_PARAMETER, ProblemBody, listed
 from service.manifest import InputSpec, Member, Metrics, Provenance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,7 @@ class KnownQuery(BaseModel):
             raise PydanticCustomError(
                 UNKNOWN_PARAMETER,
                 "there is no parameter {name} here, {there}",
-                {"name": ", ".join(map(repr, unknown)), "there": there},
+                {"name": listed(unknown), "there": there},
             )
         return asked
 

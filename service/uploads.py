@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import InvalidParameter, NotAnImage, TooManyBytes, counted
+from service.errors import InvalidParameter, NotAnImage, TooManyBytes, counted, listed
 
 ACCEPTED = (
     "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
@@ -14,6 +14,7 @@ application/octet-stream, or a multipart/form-data form with the image in a file
 )
 MOST_DIGITS = 20  # of a length, which has no more where a server has understood it
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
+MAX_HEADS = 1_048_576  # bytes of its parts' headers that are not as usual, and take long to read
 
 # As they usually come; whatever else is image/… is raw as well.
 _RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))
@@ -137,7 +138,7 @@ def _files(body: bytes, boundary: bytes, field: str, parameters: Collection[str]
     last = next((at for at, piece in enumerate(pieces) if at and piece.startswith(b"--")), None)
     if last is None:
         raise InvalidParameter("the form is cut off or broken: its closing boundary is missing")
-    parts = [_part(piece) for piece in pieces[1:last]]
+    parts = _parts(pieces[1:last])
     files = [upload for name, upload in parts if name == field]
     if len(files) < len(parts):
         misplaced = [name for name, _ in parts if name in parameters]
@@ -146,22 +147,34 @@ def _files(body: bytes, boundary: bytes, field: str, parameters: Collection[str]
                 f"the form has {misplaced[0]} as a field; parameters stand in the URL, as ?{misplaced[0]}=…"
             )
     if not files:
-        names = ", ".join(sorted({repr(name) for name, _ in parts if name is not None})) or "none with a name"
-        raise InvalidParameter(f"the form has no field '{field}' with a file; its fields: {names}")
+        names = sorted({name for name, _ in parts if name is not None})
+        there = listed(names) or "none with a name"
+        raise InvalidParameter(f"the form has no field '{field}' with a file; its fields: {there}")
     return files
 
 
-def _part(piece: bytes) -> tuple[str | None, Upload]:
-    """Field name and contents of what stands between two delimiters."""
-    usual = _USUAL_HEAD.match(piece)
-    if usual is not None:
-        name, file_name = usual.groups()
-        return name.decode("utf-8", "replace"), Upload(
-            piece[usual.end() :], None if file_name is None else file_name.decode("utf-8", "replace")
-        )
-    head, separator, data = piece.partition(b"\r\n\r\n")
-    if not separator:
-        raise InvalidParameter("the form is broken: a part has no empty line after its headers")
+def _parts(pieces: list[bytes]) -> list[tuple[str | None, Upload]]:
+    """Field name and contents of what stands between delimiters."""
+    room = MAX_HEADS
+    parts: list[tuple[str | None, Upload]] = []
+    for piece in pieces:
+        usual = _USUAL_HEAD.match(piece)
+        if usual is not None:
+            name, file_name = usual.groups()
+            named = None if file_name is None else file_name.decode("utf-8", "replace")
+            parts.append((name.decode("utf-8", "replace"), Upload(piece[usual.end() :], named)))
+            continue
+        head, separator, data = piece.partition(b"\r\n\r\n")
+        if not separator:
+            raise InvalidParameter("the form is broken: a part has no empty line after its headers")
+        room -= len(head)
+        if room < 0:
+            raise InvalidParameter(f"the headers of the form's parts have more than {MAX_HEADS:,} bytes")
+        parts.append(_unusual(head, data))
+    return parts
+
+
+def _unusual(head: bytes, data: bytes) -> tuple[str | None, Upload]:
     for line in head.split(b"\r\n"):
         if line[:20].lower() == b"content-disposition:":
             named = _parameters(line)

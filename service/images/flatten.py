@@ -3,7 +3,7 @@
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 _MAX_PROFILE_BYTES = 4 << 20  # press profiles are 0.5 to 3 MB
 _SAMPLE_SIDE = 1200  # px; of a larger picture so many rows and columns decide on the ground
@@ -21,7 +21,8 @@ def to_8_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if image.mode == "CMYK":
         return _from_inks(image)
     if image.has_transparency_data:
-        return _on_a_ground(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
+        mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
+        return _on_a_ground(image if image.mode == mode else image.convert(mode))
     return image.convert("L" if image.mode in ("1", "L") else "RGB"), [f"mode {image.mode} to 8 bits"]
 
 
@@ -63,7 +64,10 @@ def _on_a_ground(image: Image.Image) -> tuple[Image.Image, list[str]]:
     small = (solid, alpha) if max(image.size) <= _SAMPLE_SIDE else (_sample(solid), _sample(alpha))
     ranges = [_range(_composite(*small, ground)) for ground in _GROUNDS]
     best = _GROUNDS[int(ranges[1] > ranges[0])]
-    return _composite(solid, alpha, best), [f"transparency laid on {best}"]
+    solid.paste(
+        best, mask=ImageChops.invert(alpha)
+    )  # a large picture is a hundred megabytes: not one more of it
+    return solid, [f"transparency laid on {best}"]
 
 
 def _composite(solid: Image.Image, alpha: Image.Image, ground: str) -> Image.Image:

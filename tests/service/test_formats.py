@@ -33,6 +33,12 @@ def test_accept_decides(accept: str | None, chosen: str) -> None:
     assert choose_format(request(accept=accept), OFFERS) == chosen
 
 
+def test_accept_may_stand_on_several_lines() -> None:
+    lines = [(b"accept", b"text/html"), (b"host", b"service"), (b"accept", b"application/json")]
+    asked = Request({"type": "http", "query_string": b"", "headers": lines})
+    assert choose_format(asked, OFFERS) == "json"
+
+
 def test_the_parameter_comes_before_accept() -> None:
     assert choose_format(request("format=png", "application/json"), OFFERS) == "png"
 

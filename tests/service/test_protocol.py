@@ -602,7 +602,7 @@ async def test_what_came_before_nonsense_is_answered_before_it(full: Full, asks:
     await full.hold(writer)
     writer.write(request() * (asks - 1) + b"\0garbage\r\n\r\n")
     connection: Any = next(iter(full.server.server_state.connections))
-    while not connection._nonsense:  # noqa: ASYNC110 — nobody is told of it
+    while connection._last_word is None:  # noqa: ASYNC110 — nobody is told of it
         await asyncio.sleep(0)
     full.engine.go.set()
     for _ in range(asks):

@@ -43,9 +43,18 @@ async def test_a_parameter_that_is_given_twice_is_told(
     body = encoded(stripe(7)) if method == "post" else None
     answer = await client.request(method, f"{path.format(**VALUES)}?{names[0]}=1&{names[0]}=1", content=body)
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-parameter")
-    assert answer.json()["detail"].startswith(f"{names[0]}: once is enough")
+    assert answer.json()["detail"].startswith(f"'{names[0]}': once is enough")
 
 
 async def test_all_that_do_not_exist_are_named(client: httpx.AsyncClient) -> None:
     detail = (await client.get("/models/mnist?ver=1&format=json")).json()["detail"]
     assert detail == "there is no parameter 'ver', 'format' here, only version"
+
+
+async def test_of_thousands_of_names_some_are_told(client: httpx.AsyncClient) -> None:
+    names = "&".join(f"{number:05}" for number in range(9000))
+    for query, reason in ((names, "there is no parameter"), (f"{names}&{names[:11]}", "once is enough")):
+        answer = await client.get(f"/models/mnist?{query}")
+        assert answer.status_code == 422
+        assert reason in answer.json()["detail"]
+        assert len(answer.json()["detail"]) < 300

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from service.errors import InvalidParameter, NotAnImage, TooManyBytes
-from service.uploads import Upload, read_many, read_one
+from service.uploads import MAX_HEADS, Upload, read_many, read_one
 
 FORM = 'multipart/form-data; boundary="line"'
 
@@ -168,6 +168,25 @@ async def test_files_keep_their_order() -> None:
     parts = [(f'name="files"; filename="{n}.png"', b"%d" % n) for n in range(20)]
     uploads = await read_many(request(FORM, form(*parts)), field="files", max_bytes=10_000, max_files=20)
     assert uploads == [Upload(b"%d" % n, f"{n}.png") for n in range(20)]
+
+
+@pytest.mark.parametrize("line", ["Content-Disposition: form-data" + ";a=b" * 200, "a\r\n" * 200])
+async def test_headers_that_take_long_to_read_are_not_read_without_end(line: str) -> None:
+    part = f"--line\r\n{line}\r\n\r\nabc\r\n".encode()
+    for count, reason in (
+        (100, "has no field"),
+        (2 * MAX_HEADS // len(part), "have more than 1,048,576 bytes"),
+    ):
+        body = part * count + b"--line--\r\n"
+        with pytest.raises(InvalidParameter, match=reason):
+            await read_many(request(FORM, body), field="files", max_bytes=len(body), max_files=9)
+
+
+async def test_of_many_long_names_some_are_told_in_part() -> None:
+    body = form(*((f'name="{name:05}{"x" * 6000}"; filename="f"', b"abc") for name in range(500)))
+    with pytest.raises(InvalidParameter, match=r"'00009xxx[^,]*… and 490 more$") as refused:
+        await read_many(request(FORM, body), field="files", max_bytes=len(body), max_files=9)
+    assert len(refused.value.detail) < 3000
 
 
 async def test_too_many_files_name_the_limit() -> None:
