@@ -6,7 +6,7 @@ from tests.benchmarks.serving.bench import CONNECTIONS, DIGITS, Bench, Section
 from tests.benchmarks.serving.beside_no_ops import BATCH, ROWS, batch_of_digits
 from tests.benchmarks.serving.child import reported
 from tests.benchmarks.serving.hot_path import Part, table_of
-from tests.benchmarks.serving.servers import service
+from tests.benchmarks.serving.servers import are_labelled, service
 from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
 
 DIFFERENT_DIGITS = 4096
@@ -21,12 +21,11 @@ PARTS = {
 """of the endpoint, each timed in a loop"""
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Microseconds of processor time for one image of 64 in a request."""
-    section = Section()
     turns = Turns(bench, section)
     with service(bench) as ours:
-        turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), images=ROWS))
+        turns.add(BATCH, Case(ours, batch_of_digits(DIGITS), are_labelled(ROWS), images=ROWS))
         turns.take("batch path", bench.plan.hot_path_rounds)
     bench.say("batch path: the parts")
     options = ("--seconds", bench.plan.stage_seconds)
@@ -38,13 +37,12 @@ def measure(bench: Bench) -> Section:
     parts = breakdown(section.median(f"{BATCH}: {PROCESSOR}"), stages)
     section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
     section.rounds |= {f"{name}: us": [stages[name]] for name in ("inflating", "inflating different")}
-    section.lines = [
+    section.lines += [
         f"an image of {ROWS} in a request, {CONNECTIONS} connections, processor time:",
         *table_of(parts).splitlines(),
         f"of `decode`, inflating: Python's zlib alone takes {stages['inflating']:.1f} µs for one of these {ROWS},"
         f" {stages['inflating different']:.1f} µs for one of {DIFFERENT_DIGITS:,} digits",
     ]
-    return section
 
 
 def breakdown(total: float, stages: dict[str, float]) -> list[Part]:

@@ -4,6 +4,7 @@ import os
 import statistics
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
 
@@ -99,8 +100,9 @@ class Bench:
     began: float = field(default_factory=time.monotonic)
 
     def say(self, line: str) -> None:
-        """Progress, for whoever waits."""
-        print(f"{time.monotonic() - self.began:6.0f} s  {line}", file=sys.stderr, flush=True)
+        """Progress, for whoever waits: where nobody does any more, a closed terminal ends no measuring."""
+        with suppress(OSError):
+            print(f"{time.monotonic() - self.began:6.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 @dataclass

@@ -6,7 +6,18 @@ from tests.benchmarks.serving.bench import BEST_DIGITS, COLOUR, DIGITS, Bench, S
 from tests.benchmarks.serving.child import Child
 from tests.benchmarks.serving.engine_alone import engines_alone
 from tests.benchmarks.serving.messages import Request, binary_tensor, encoded, form, test_images
-from tests.benchmarks.serving.servers import NO_OPS, digit, no_op, photo, service
+from tests.benchmarks.serving.servers import (
+    NO_OPS,
+    are_labelled,
+    are_probabilities,
+    digit,
+    is_answered,
+    is_cat,
+    is_seven,
+    no_op,
+    photo,
+    service,
+)
 from tests.benchmarks.serving.turns import ONE, P50, PROCESSOR, RATE, Case, Turns, row
 
 BARE, NO_OP = NO_OPS
@@ -21,19 +32,18 @@ FEW = 4
 BY_FEW = f", {FEW} clients"
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Medians, and medians of ratios of neighbouring rounds."""
-    section = Section()
     turns = Turns(bench, section)
     with ExitStack() as stack:
         no_ops = {name: stack.enter_context(no_op(bench, name)) for name in NO_OPS}
         ours = stack.enter_context(service(bench))
         for name, child in no_ops.items():
-            turns.add(name, Case(child, digit()), warm=1)
+            turns.add(name, Case(child, digit(), is_answered), warm=1)
             if name != BARE or bench.plan.alone:
-                turns.add(name + ONE, Case(child, digit(), 1), warm=0)
-        turns.add(OURS, Case(ours, digit()), warm=1)
-        turns.add(OURS + ONE, Case(ours, digit(), 1), warm=0)
+                turns.add(name + ONE, Case(child, digit(), is_answered, 1), warm=0)
+        turns.add(OURS, Case(ours, digit(), is_seven), warm=1)
+        turns.add(OURS + ONE, Case(ours, digit(), is_seven, 1), warm=0)
         others = _others(ours, few=bench.plan.alone)
         for name, case in others.items():
             turns.add(name, case)
@@ -47,7 +57,6 @@ def measure(bench: Bench) -> Section:
         section.rows.append(row(section, OURS, ours, one=OURS + ONE))
     section.rows += [row(section, name) for name in (*others, *map(_engine, (DIGITS, BEST_DIGITS, COLOUR)))]
     _compare(section)
-    return section
 
 
 def _engine(model: str) -> str:
@@ -58,15 +67,17 @@ def _others(ours: Child, *, few: bool) -> dict[str, Case]:
     """What is compared besides single images; many of them in a request also from few clients, if wanted."""
     pngs = batch_of_digits(DIGITS)
     tensor = binary_tensor(f"/v2/models/{DIGITS}/infer", test_images("mnist", ROWS))
+    labelled, inferred = are_labelled(ROWS), are_probabilities(ROWS)
     cases = {
-        FORM: Case(ours, form(f"/predict/{DIGITS}", "file", [digit().body])),
-        BATCH: Case(ours, pngs, images=ROWS),
-        BEST_BATCH: Case(ours, batch_of_digits(BEST_DIGITS), images=ROWS),
-        TENSOR: Case(ours, tensor, images=ROWS),
-        PHOTO: Case(ours, photo()),
+        FORM: Case(ours, form(f"/predict/{DIGITS}", "file", [digit().body]), is_seven),
+        BATCH: Case(ours, pngs, labelled, images=ROWS),
+        BEST_BATCH: Case(ours, batch_of_digits(BEST_DIGITS), labelled, images=ROWS),
+        TENSOR: Case(ours, tensor, inferred, images=ROWS),
+        PHOTO: Case(ours, photo(), is_cat),
     }
     if few:
-        cases |= {BATCH + BY_FEW: Case(ours, pngs, FEW, ROWS), TENSOR + BY_FEW: Case(ours, tensor, FEW, ROWS)}
+        cases[BATCH + BY_FEW] = Case(ours, pngs, labelled, FEW, ROWS)
+        cases[TENSOR + BY_FEW] = Case(ours, tensor, inferred, FEW, ROWS)
     return cases
 
 

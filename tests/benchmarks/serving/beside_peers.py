@@ -99,20 +99,25 @@ def named(beginnings: tuple[str, ...]) -> list[Peer]:
     return [peer for peer in PEERS if peer.name.lower().startswith(beginnings)]
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """A line for each peer, and what this project serves for each request of the best of them."""
-    section = Section()
     chosen = named(bench.peers) if bench.peers else PEERS
     with service(bench) as ours:
-        for peer in chosen:
-            try:
-                with measuring():
-                    section.rows.append(_measured(bench, section, peer, ours))
-            except BenchmarkError as error:
-                section.lines.append(f"{peer.name} skipped: {error}")
-                bench.say(section.lines[-1])
-    _compare(section)
-    return section
+        try:
+            for peer in chosen:
+                _try(bench, section, peer, ours)
+        finally:  # also of those that were finished before an interruption
+            _compare(section)
+
+
+def _try(bench: Bench, section: Section, peer: Peer, ours: Child) -> None:
+    """One that cannot be measured takes none of the others with it."""
+    try:
+        with measuring():
+            section.rows.append(_measured(bench, section, peer, ours))
+    except BenchmarkError as error:
+        section.lines.append(f"{peer.name} skipped: {error}")
+        bench.say(section.lines[-1])
 
 
 def _compare(section: Section) -> None:
@@ -138,9 +143,9 @@ def _measured(bench: Bench, section: Section, peer: Peer, ours: Child) -> Row:
     bench.say(f"{peer.name}: starting")
     turns = Turns(bench, section)
     with _started(bench, peer, folder) as child:
-        turns.add(peer.name, Case(child, peer.request()), warm=2)
-        turns.add(peer.name + ONE, Case(child, peer.request(), 1), warm=0)
-        turns.add(_beside(peer.name), Case(ours, digit()))
+        turns.add(peer.name, Case(child, peer.request(), is_seven), warm=2)
+        turns.add(peer.name + ONE, Case(child, peer.request(), is_seven, 1), warm=0)
+        turns.add(_beside(peer.name), Case(ours, digit(), is_seven))
         turns.take(peer.name, bench.plan.rounds)
         return row(section, peer.name, child, one=peer.name + ONE)
 

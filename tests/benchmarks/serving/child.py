@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import uuid4
 
 from service.settings import ROOT
 from tests.benchmarks.serving.errors import BenchmarkError
-from tests.benchmarks.serving.messages import Answer, Request, ask
+from tests.benchmarks.serving.messages import Answer, Request, ask, is_right
 
 PROC = Path("/proc")
 POLL = 0.01  # seconds between two tries of a server that is starting
@@ -25,8 +25,10 @@ ENDED = "Z"
 MARK = "STARTED_BY_THE_BENCHMARK_AS"
 """An environment variable, with a value of its own for each server. What a server starts inherits it, and is known by
 it even when its parent has ended: a daemon."""
+DECIDED_HERE = {"WEB_CONCURRENCY", "PORT", "CONVSCOPE_WORKERS", "CONVSCOPE_HOST", "CONVSCOPE_PORT"}
+"""Environment variables that are not inherited, nor are uvicorn's own: how many processes a server has and where it
+listens is part of what is measured."""
 TICK = os.sysconf("SC_CLK_TCK")
-MEBIBYTE = 1024 * 1024
 
 
 class Status(NamedTuple):
@@ -73,11 +75,14 @@ class Child:
         return sum(status.processor_seconds for status in self._running().values())
 
     def memory_mb(self) -> float:
-        """Proportional set size (PSS) of all of them: what two share counts half for each. Megabytes.
+        """What is resident of a server of one process; of several, their proportional sets (PSS): what two share
+        counts half for each. Megabytes. Raises BenchmarkError when it ended.
 
-        Raises BenchmarkError when it ended.
+        A PSS is too small by what is shared with processes that are none of the server's, such as the benchmark's own,
+        which run the same Python and libraries: so it is taken only where pages would count twice without it.
         """
-        return sum(_memory(pid) for pid in self._running()) / 1e6
+        running = self._running()
+        return sum(_memory(pid, "Rss" if len(running) == 1 else "Pss") for pid in running) / 1e6
 
     def last_words(self) -> str:
         """The end of its log, for a person who asks why it failed."""
@@ -119,7 +124,7 @@ def started(
         process = subprocess.Popen(  # noqa: S603
             pinned,
             cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {}), MARK: mark},
+            env={**inherited(), "PYTHONDONTWRITEBYTECODE": "", **(environment or {}), MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -134,6 +139,16 @@ def started(
         child.stop()
 
 
+def inherited() -> dict[str, str]:
+    """This process's environment without what the benchmark decides."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in DECIDED_HERE
+        and not name.startswith("UVICORN_")  # the service takes small letters too
+    }
+
+
 def wait_for(
     child: Child, request: Request, right: Callable[[Answer], bool], *, began: float, seconds: float
 ) -> None:
@@ -143,7 +158,7 @@ def wait_for(
         if child.process.poll() is not None:
             raise BenchmarkError(f"{child.name} ended at its start: {child.last_words()}")
         with suppress(OSError, http.client.HTTPException):
-            if right(ask(child.port, request, seconds=10)):
+            if is_right(ask(child.port, request, seconds=10), right):
                 child.ready_after = time.monotonic() - began
                 return
         time.sleep(POLL)
@@ -154,7 +169,9 @@ def reported(module: str, *arguments: object, core: int, limit: float) -> Any:
     """What a module of this package prints as JSON when it runs on a core of its own for at most `limit` seconds."""
     command = [*on_cores([core]), sys.executable, "-m", f"{__package__}.{module}", *map(str, arguments)]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, cwd=ROOT, env=inherited(), capture_output=True, text=True, timeout=limit, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise BenchmarkError(f"{module} was not over after {limit:.0f} s") from error
     if done.returncode:
@@ -219,10 +236,10 @@ def parsed(stat: str) -> Status:
     return Status(fields[0], int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK, int(fields[19]))
 
 
-def _memory(pid: int) -> float:
+def _memory(pid: int, kind: Literal["Rss", "Pss"]) -> float:
     """Bytes."""
     with suppress(OSError):
         for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{kind}:"):
                 return float(line.split()[1]) * 1024
     return 0.0

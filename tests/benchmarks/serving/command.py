@@ -8,9 +8,11 @@ wrk.
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from tests.benchmarks.serving.goals import judged
 from tests.benchmarks.serving.machine import idle, machine
 from tests.benchmarks.serving.tables import report
 
-SECTIONS: dict[str, Callable[[Bench], Section]] = {
+SECTIONS: dict[str, Callable[[Bench, Section], None]] = {
     "no-ops": beside_no_ops.measure,
     "peers": beside_peers.measure,
     "start": start.measure,
@@ -44,6 +46,9 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "soak": soak.measure,
 }
 QUIET = 0.9
+REPORT = FOLDER / "report.json"
+REPORT_OF_A_PART = FOLDER / "report-part.json"
+"""so that no part is written over a whole run of half an hour"""
 LONG = ("peers", "workers", "batch-path", "soak")
 """not in the short form"""
 
@@ -57,40 +62,56 @@ def main() -> int:
     if not wrk.installed():
         print(wrk.MISSING, file=sys.stderr)
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored, as in the background
+    for number in _signals():
         signal.signal(number, _interrupted)
     bench = Bench(_plan(options), Cores.allowed(), tuple(name.lower() for name in options.peers))
-    names = options.only or [name for name in SECTIONS if not (options.short and name in LONG)]
     idle_before = idle(bench.cores)
     if idle_before < QUIET:
         bench.say(f"the cores are only {idle_before:.0%} idle: trust ratios, and processor time above all")
-    found, failed = measured(bench, names)
-    return _finish(options.json, bench, machine(bench.cores, idle_before), found, failed)
+    facts = machine(bench.cores, idle_before)  # now: later an interruption would cost what was measured
+    found, failed = measured(bench, options.sections)
+    return _finish(options.json, bench, facts, found, failed)
 
 
 def measured(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Section], list[str]]:
-    """What the sections found, and why others could not: one that fails takes none of the others with it."""
+    """What the sections found, and why others could not: one that fails takes none of the others with it.
+
+    What a section had finished when it failed or was interrupted is kept, and says so. When this returns no signal
+    interrupts any more: what was measured is to be written.
+    """
     found: dict[str, Section] = {}
     failed: list[str] = []
+    name = ""
     try:
         for name in names:
+            found[name] = Section()
             try:
                 with measuring():
-                    found[name] = SECTIONS[name](bench)
+                    SECTIONS[name](bench, found[name])
             except BenchmarkError as error:
                 failed.append(f"{name} could not be measured: {error}")
                 bench.say(failed[-1])
+                _cut_short(found, name, "failed")
+        _ignore_signals()
     except KeyboardInterrupt:
         failed.append("interrupted")
+        _cut_short(found, name, "was interrupted")
     return found, failed
+
+
+def _cut_short(found: dict[str, Section], name: str, what: str) -> None:
+    """A section that nothing was finished of is none."""
+    if found.get(name) == Section():
+        del found[name]
+    elif name in found:
+        found[name].lines.append(f"it {what}: only what was finished before is told")
 
 
 def _finish(
     file: Path, bench: Bench, facts: dict[str, Any], found: dict[str, Section], failed: list[str]
 ) -> int:
+    """The file first: what is printed may find nobody."""
     goals = judged(found.values())
-    print(report(facts, found, goals, failed))
-    file.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "machine": facts,
         "plan": asdict(bench.plan),
@@ -98,8 +119,23 @@ def _finish(
         "goals": [asdict(one) for one in goals],
         "failed": failed,
     }
-    file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    except (OSError, ValueError) as error:
+        failed.append(f"{file} could not be written: {error}")
+    _print(report(facts, found, goals, failed))
     return 1 if failed else 0
+
+
+def _print(text: str) -> None:
+    """A terminal gets ? for what it cannot show, and one that was closed, or `head`, nothing."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except OSError:
+        with suppress(OSError):  # else Python tries it again when it ends, and ends with an error of its own
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -113,11 +149,41 @@ def _plan(options: argparse.Namespace) -> Plan:
     return replace(plan, **{name: value for name, value in given.items() if value is not None})
 
 
+def _signals() -> list[signal.Signals]:
+    """Ctrl-C also where a shell has it ignored, as in the background; a closed terminal unless nohup is in use."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if nohup else [signal.SIGHUP])]
+
+
 def _interrupted(*_: object) -> None:
+    """Once: a second one would end what ends the servers, and leave them running."""
+    _ignore_signals()
     raise KeyboardInterrupt
 
 
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _arguments() -> argparse.Namespace:
+    """With `sections`, the names of those to be measured, and the file to write."""
+    parser = _parser()
+    options = parser.parse_args()
+    for name in options.peers:
+        if not beside_peers.named((name.lower(),)):
+            known = "; ".join(peer.name for peer in beside_peers.PEERS)
+            parser.error(f"no peer's name begins with {name!r}: there are {known}")
+    options.sections = options.only or [name for name in SECTIONS if not (options.short and name in LONG)]
+    for section, given in {"peers": options.peers, "soak": options.soak}.items():
+        if given and section not in options.sections:
+            parser.error(f"--{section} without the section {section}: --only {section} measures it")
+    whole_run = not options.peers and set(options.sections) == set(SECTIONS)
+    options.json = options.json or (REPORT if whole_run else REPORT_OF_A_PART)
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.serving",
         description=__doc__,
@@ -135,10 +201,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=whole(1), help="in which loads take turns")
     parser.add_argument("--seconds", type=whole(1), help="of one load, whole")
     parser.add_argument("--soak", type=seconds, metavar="SECONDS", help="of the soak (default 300)")
-    parser.add_argument("--json", type=new_file, default=FOLDER / "report.json", help="(default %(default)s)")
-    options = parser.parse_args()
-    for name in options.peers:
-        if not beside_peers.named((name.lower(),)):
-            known = "; ".join(peer.name for peer in beside_peers.PEERS)
-            parser.error(f"no peer's name begins with {name!r}: there are {known}")
-    return options
+    parser.add_argument(
+        "--json",
+        type=new_file,
+        metavar="FILE",
+        help=f"(default {REPORT}, or {REPORT_OF_A_PART.name} there for some sections or peers only)",
+    )
+    return parser

@@ -7,7 +7,6 @@ the server's.
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from service.app import create_app
 from service.model import Model
 from service.settings import ROOT, Settings
 from tests.benchmarks.serving.bench import Bench
-from tests.benchmarks.serving.child import on_cores
+from tests.benchmarks.serving.child import inherited, on_cores
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import test_images
 
@@ -76,7 +75,7 @@ def engines_alone(bench: Bench, models: Sequence[str]) -> Iterator[dict[str, Eng
     """Of each model, while the context lasts; the child ends with its parent, whose end closes its input."""
     command = ["timeout", "1800", *on_cores([bench.cores.server])]
     command += [sys.executable, "-m", "tests.benchmarks.serving.engine_alone", *models]
-    environment = {**os.environ, "CONVSCOPE_LOG_LEVEL": "error"}
+    environment = {**inherited(), "CONVSCOPE_LOG_LEVEL": "error"}
     with subprocess.Popen(  # noqa: S603
         command,
         cwd=ROOT,

@@ -1,7 +1,5 @@
 """What can go wrong while measuring."""
 
-import http.client
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,8 +10,20 @@ class BenchmarkError(Exception):
 
 @contextmanager
 def measuring() -> Iterator[None]:
-    """What a server that dies on the way makes of requests, pipes and loads is a BenchmarkError as well."""
+    """Whatever else goes wrong is a BenchmarkError as well: a server that dies on the way, an answer that is none, and
+    a mistake of the benchmark itself must not take with them what was measured before."""
     try:
         yield
-    except (OSError, http.client.HTTPException, subprocess.SubprocessError) as error:
+    except Exception as error:
+        if _while_interrupted(error):
+            raise KeyboardInterrupt from error
+        if isinstance(error, BenchmarkError):
+            raise
         raise BenchmarkError(f"{type(error).__name__}: {error}") from error
+
+
+def _while_interrupted(error: BaseException | None) -> bool:
+    """Whether it came of tidying up after an interruption, which would be forgotten with it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

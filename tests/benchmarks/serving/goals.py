@@ -64,7 +64,7 @@ GOALS = (
         0.9,
         of_the_engine=True,
     ),
-    Goal("overload by 4, default settings: goodput of the peak", "overload: goodput", 0.9),
+    Goal(f"overload of {COLOUR} by 4, default settings: goodput of the peak", "overload: goodput", 0.9),
     Goal(
         "… p99 of the accepted, share of its bound",
         "overload: p99 of the bound",

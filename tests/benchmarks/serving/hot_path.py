@@ -12,7 +12,7 @@ from tests.benchmarks.serving.bench import DIGITS, Bench, Section
 from tests.benchmarks.serving.beside_no_ops import BARE
 from tests.benchmarks.serving.child import reported
 from tests.benchmarks.serving.models import rows_a_run
-from tests.benchmarks.serving.servers import digit, no_op, service
+from tests.benchmarks.serving.servers import digit, is_answered, is_seven, no_op, service
 from tests.benchmarks.serving.tables import table
 from tests.benchmarks.serving.turns import PROCESSOR, Case, Turns
 
@@ -38,13 +38,12 @@ class Part(NamedTuple):
     """it was got"""
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Microseconds of processor time for one prediction at 32 clients."""
-    section = Section()
     turns = Turns(bench, section)
     with no_op(bench, BARE) as bare, service(bench) as ours:
-        turns.add(BARE, Case(bare, digit()))
-        turns.add(OURS, Case(ours, digit()))
+        turns.add(BARE, Case(bare, digit(), is_answered))
+        turns.add(OURS, Case(ours, digit(), is_seven))
         turns.take("hot path", bench.plan.hot_path_rounds)
         rows = max(1, round(rows_a_run(ours, DIGITS)))
     bench.say(f"hot path: the parts, with {rows} rows a run")
@@ -53,11 +52,10 @@ def measure(bench: Bench) -> Section:
     total, http = section.median(f"{OURS}: {PROCESSOR}"), section.median(f"{BARE}: {PROCESSOR}")
     parts = breakdown(total, http, stages)
     section.rounds |= {f"{part.name}: us": [part.microseconds] for part in parts}
-    section.lines = [
+    section.lines += [
         f"one prediction at 32 clients, {rows} rows a run, processor time:",
         *table_of(parts).splitlines(),
     ]
-    return section
 
 
 def breakdown(total: float, http: float, stages: dict[str, float]) -> list[Part]:

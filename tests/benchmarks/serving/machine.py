@@ -19,6 +19,11 @@ SETTINGS = {
     "engine", "precision", "engine_threads", "inline_run",
     "max_batch_rows", "max_batch_wait", "max_queue_rows", "max_queue_delay",
 }  # fmt: skip
+"""told always; of the others those that are set to something else than their defaults"""
+DECIDED_HERE = {"workers", "host", "port", "log_level"}
+"""those that the benchmark sets itself"""
+MEASURED = ("service", "artifacts")
+"""folders whose changes make it another service than the commit's, as do new files there: a version of a model"""
 IDLE = 3  # the field of /proc/stat
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")
 
@@ -42,11 +47,10 @@ def _ticks(names: set[str]) -> list[int]:
 
 def machine(cores: Cores, idle_before: float) -> dict[str, Any]:
     """Processor, versions, commit, date, and the settings that decide."""
-    settings = Settings()
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _said("git", "rev-parse", "--short", "HEAD"),
-        "changed since": bool(_said("git", "status", "--porcelain", "--untracked-files=no", "--", "service")),
+        "commit": _said("git", "rev-parse", "--short", "HEAD") or "unknown",
+        "changed since": bool(_said("git", "status", "--porcelain", "--", *MEASURED)),
         "processor": _cpu("model name"),
         "flags": [flag for flag in FLAGS if flag in _cpu("flags").split()],
         "cores": {"all": os.cpu_count(), "server": cores.server, "load": cores.load},
@@ -54,9 +58,15 @@ def machine(cores: Cores, idle_before: float) -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in PACKAGES},
-        "wrk": _said("wrk", "-v").split("[")[0].strip(),
-        "settings": settings.model_dump(mode="json", include=SETTINGS),
+        "wrk": _said("wrk", "-v", status=1).split("[")[0].strip(),  # which it ends with after every -v
+        "settings": _settings(),
     }
+
+
+def _settings() -> dict[str, Any]:
+    settings = Settings()
+    changed = {name for name, of in Settings.model_fields.items() if getattr(settings, name) != of.default}
+    return settings.model_dump(mode="json", include=(SETTINGS | changed) - DECIDED_HERE)
 
 
 def _cpu(key: str) -> str:
@@ -74,9 +84,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _said(*command: str) -> str:
+def _said(*command: str, status: int = 0) -> str:
+    """On standard output; nothing unless it ended with this status: what it says else is no answer."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() or done.stderr.strip()
+    return done.stdout.strip() if done.returncode == status else ""

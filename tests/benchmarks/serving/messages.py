@@ -2,7 +2,8 @@
 
 import http.client
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -116,6 +117,24 @@ def label_of(body: bytes) -> str:
     if isinstance(answer, list):
         answer = answer[0]
     return str(answer["label"])
+
+
+def labels_of(body: bytes) -> list[str]:
+    """Of a batch by this service; of an image with a problem there is none."""
+    return [str(one["label"]) for one in json.loads(body)["results"] if "label" in one]
+
+
+def output_shape(body: bytes) -> list[int]:
+    """Of the only tensor in an Open Inference answer, whose bytes may follow its JSON."""
+    head, _ = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    return [int(size) for size in head["outputs"][0]["shape"]]
+
+
+def is_right(answer: Answer, right: Callable[[Answer], bool]) -> bool:
+    """One that cannot be read is not: a page of HTML with status 200, or JSON of another shape."""
+    with suppress(ValueError, LookupError, TypeError):
+        return right(answer)
+    return False
 
 
 @cache

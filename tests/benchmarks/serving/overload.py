@@ -73,11 +73,10 @@ class Overload:
     """share of the requests that were due; for the others every connection was waiting for an answer"""
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """In every round the peak is measured anew, just before the overload that is compared with it: a machine that
     changes changes both. The larger of two rates that happen to differ would be more than either: which number of
     connections is the better is decided by all rounds."""
-    section = Section()
     for model in bench.plan.overloaded:
         request = photo() if model == COLOUR else digit()
         allow_many_files()  # to the service as well
@@ -97,8 +96,7 @@ def measure(bench: Bench) -> Section:
         label = "overload" if model == COLOUR else f"overload, {model}"
         for clients, found in rounds.items():
             _tell(section, f"{label}{AS[clients]}", best, found)
-    section.figures = {name: section.median(name) for name in section.rounds}
-    return section
+        section.figures = {name: section.median(name) for name in section.rounds}
 
 
 def _overloaded_by(

@@ -21,13 +21,12 @@ LONG_ENOUGH = 2 * FIRST_MINUTE  # seconds of a soak that can tell growth from wh
 AT_EACH_END = 10.0  # seconds whose readings are one: a median
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Growth only if it is long enough for it."""
-    section = Section()
     seconds = bench.plan.soak_seconds
     if seconds <= 0:
         section.lines.append("of no seconds: not measured; --soak SECONDS gives it some")
-        return section
+        return
     with service(bench, limit=seconds + 300) as child, tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         command = [*on_cores([bench.cores.load]), "timeout", str(round(seconds) + 120), sys.executable, "-m"]
@@ -47,7 +46,6 @@ def measure(bench: Bench) -> Section:
             raise BenchmarkError(f"the mixed load failed; the service: {child.last_words()}")
         _answers(section, json.loads(result.read_text()))
     _memory(section, readings, seconds)
-    return section
 
 
 def _watched(

@@ -15,9 +15,8 @@ PREDICTIONS = 20  # of each model, before memory is read
 ALIASES = {name: name for name in ("mnist", "cifar10")}  # what is asked for most, and its data sets
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Medians of several starts; the files are in the page cache, as after a first start."""
-    section = Section()
     for at in range(bench.plan.starts):
         bench.say(f"start {at + 1} of {bench.plan.starts}")
         with service(bench) as child:
@@ -34,15 +33,13 @@ def measure(bench: Bench) -> Section:
                 ("memory, MB", ready),
                 ("memory when the aliases are used, MB", used),
                 ("slowest first use, s", max(uses.values())),
+                ("memory when all are used, MB", _memory_when_used(child, models)),
             ):
                 section.rounds.setdefault(name, []).append(value)
-            if at == bench.plan.starts - 1:
-                section.rounds["memory when all are used, MB"] = [_memory_when_used(child, models)]
     section.figures = {name: statistics.median(values) for name, values in section.rounds.items()}
     section.lines.append(
         f"every one of {len(models)} models answered; the slowest first use: {max(uses, key=uses.__getitem__)}"
     )
-    return section
 
 
 def _predict(child: Child, name: str, dataset: str) -> float:

@@ -12,7 +12,7 @@ SERVERS = (
     "processor time an image",
     "p50 at 1 client",
     "ready after",
-    "memory (PSS)",
+    "memory",
 )
 
 

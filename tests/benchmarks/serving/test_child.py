@@ -1,16 +1,29 @@
 """Processes and their ends."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from tests.benchmarks.serving.child import descendants, every_process, free_port, parsed, started, wait_for
+from tests.benchmarks.serving import child as module
+from tests.benchmarks.serving.child import (
+    Child,
+    descendants,
+    every_process,
+    free_port,
+    parsed,
+    started,
+    wait_for,
+)
 from tests.benchmarks.serving.errors import BenchmarkError
-from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.messages import Answer, Request
+from tests.benchmarks.serving.servers import is_seven
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -100,6 +113,63 @@ def test_a_load_that_is_niced_yields_to_the_server_which_no_key_interrupts(tmp_p
     with started("it", command, port=0, cores=cores, logs=tmp_path, limit=60) as child:
         assert os.getsid(child.process.pid) == os.getsid(0)
         assert os.getpgid(child.process.pid) != os.getpgid(0)
+
+
+def test_what_the_user_has_set_for_another_server_changes_no_number_of_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WEB_CONCURRENCY", "CONVSCOPE_WORKERS", "convscope_workers", "UVICORN_WORKERS"):
+        monkeypatch.setenv(name, "2")
+    monkeypatch.setenv("CONVSCOPE_DEADLINE", "3")
+    command = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+    cores = [min(os.sched_getaffinity(0))]
+    settings = {"CONVSCOPE_WORKERS": "1"}
+    with started("it", command, port=0, cores=cores, logs=tmp_path, limit=60, environment=settings) as child:
+        child.process.wait()
+        there = json.loads(child.log.read_text())
+    assert (there["CONVSCOPE_DEADLINE"], there["CONVSCOPE_WORKERS"]) == ("3", "1")
+    assert not there.keys() & {"WEB_CONCURRENCY", "convscope_workers", "UVICORN_WORKERS"}
+
+
+@pytest.mark.parametrize(("pids", "megabytes"), [([7], 2.048), ([7, 8], 2 * 1.024)])
+def test_what_one_process_has_is_counted_whole_and_what_several_share_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pids: list[int], megabytes: float
+) -> None:
+    """A page of one server that the benchmark has too is a page of it."""
+    monkeypatch.setattr(module, "PROC", tmp_path)
+    for pid in pids:
+        (tmp_path / str(pid)).mkdir()
+        rollup = "0-1 [rollup]\nRss:      2000 kB\nPss:      1000 kB\nPss_Anon:   10 kB\n"
+        (tmp_path / str(pid) / "smaps_rollup").write_text(rollup)
+    monkeypatch.setattr(Child, "processes", lambda _: dict.fromkeys(pids))
+    process: Any = None
+    child = Child("it", process, 0, tmp_path / "log", "mark")
+    assert child.memory_mb() == pytest.approx(megabytes)
+
+
+def a_server() -> Any:
+    """That only seems to run."""
+    process = SimpleNamespace(poll=lambda: None)
+    return SimpleNamespace(name="it", port=0, last_words=lambda: "", process=process)
+
+
+def test_a_server_is_ready_when_its_answer_is_right_whatever_it_said_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page with status 200 is none, nor is JSON of another shape."""
+    bodies = iter([b"<html>", b"[]", b"{}", b"7", b'{"label":"1"}', b'{"label":"7"}'])
+    monkeypatch.setattr(module, "ask", lambda *_, **__: Answer(200, next(bodies)))
+    monkeypatch.setattr(module, "POLL", 0.0)
+    child = a_server()
+    wait_for(child, Request("/", b"", ""), is_seven, began=time.monotonic() - 5, seconds=30)
+    assert child.ready_after == pytest.approx(5, abs=1)
+    assert next(bodies, None) is None
+
+
+def test_a_server_whose_answer_is_never_right_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ask", lambda *_, **__: Answer(200, b"<html>"))
+    with pytest.raises(BenchmarkError, match="it gave no right answer within 0 s"):
+        wait_for(a_server(), Request("/", b"", ""), is_seven, began=time.monotonic(), seconds=0.05)
 
 
 def test_a_server_that_ends_at_once_says_why(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.benchmarks.serving.bench import Section
+from tests.benchmarks.serving.bench import COLOUR, Section
 from tests.benchmarks.serving.goals import GOALS, Goal, Verdict, judged, verdict
 
 SHARE = Goal("share", "share", must=0.55, aim=0.75)
@@ -39,6 +39,11 @@ def test_goals_are_judged_by_the_figures_of_any_section() -> None:
     verdicts = {one.goal.figure: one.verdict for one in found if one.measured is not None}
     assert verdicts == {"start, s": "aim met", "memory, MB": "met"}
     assert len(found) == len(GOALS)
+
+
+def test_a_goal_that_is_judged_by_one_model_says_which() -> None:
+    goal = next(goal for goal in GOALS if goal.figure == "overload: goodput")
+    assert COLOUR in goal.name
 
 
 def test_no_two_goals_are_judged_by_the_same_figure() -> None:

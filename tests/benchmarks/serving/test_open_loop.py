@@ -62,6 +62,22 @@ async def found(
         return await OpenLoop(port, REQUEST, RATE, limit=limit, clients=clients).run(SECONDS, WARM), log
 
 
+async def test_answers_that_come_before_it_counts_are_not_counted() -> None:
+    """Requests are due for ten times as long, and all are answered at once: ten times the rate would be all of them."""
+    async with serving(at_once) as (port, log):
+        result = await OpenLoop(port, REQUEST, RATE, limit=64).run(0.05, warm=0.45)
+    assert log.count("asked") > 0.3 * RATE
+    assert 0 < result["answered_per_second"][200] < 3 * RATE
+
+
+def test_the_times_told_are_the_median_and_the_99th_percentile() -> None:
+    load = OpenLoop(1, REQUEST, RATE, limit=1)
+    load._times = {200: [number / 1000 for number in range(1, 201)]}
+    result = load._result(SECONDS)
+    assert result["p50_ms"][200] == pytest.approx(100.5)
+    assert result["p99_ms"][200] == pytest.approx(198)
+
+
 def at_once(transport: asyncio.Transport, _: int) -> None:
     transport.write(ANSWER)
 

@@ -1,5 +1,8 @@
 """Which loads count as an overload."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,7 +10,7 @@ import pytest
 
 from service.settings import Settings
 from tests.benchmarks.serving import overload
-from tests.benchmarks.serving.bench import SHORT, Bench, Cores, Section
+from tests.benchmarks.serving.bench import COLOUR, DIGITS, SHORT, Bench, Cores, Section
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
 from tests.benchmarks.serving.open_loop import LATE
@@ -71,6 +74,54 @@ def test_a_load_that_is_not_judged_and_cannot_be_measured_spoils_nothing(
         overload._overloaded_by(bench, section, child, CAPACITY, "in turn")
     overload._tell(section, "overload, a connection for each request", 8, [])
     assert section.rounds == {}
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """Rates of the next rounds with fewer and with more connections; nothing is loaded, and only cifar10 is served."""
+    rates: list[tuple[float, float]] = []
+
+    def capacity(bench: Bench, child: Any, model: str, request: Request) -> overload.Capacity:
+        peaks = dict(zip(overload.CLIENTS[model], rates.pop(0), strict=True))
+        return overload.Capacity(model, request, peaks, CAPACITY.unloaded)
+
+    services = iter([SimpleNamespace(port=1)])
+
+    @contextmanager
+    def service(_: Bench) -> Iterator[SimpleNamespace]:
+        child = next(services, None)
+        if child is None:
+            raise KeyboardInterrupt
+        yield child
+
+    monkeypatch.setattr(overload, "service", service)
+    monkeypatch.setattr(overload, "ask", lambda *_: None)
+    monkeypatch.setattr(overload, "allow_many_files", lambda: None)
+    monkeypatch.setattr(overload, "_capacity", capacity)
+    monkeypatch.setattr(overload, "reported", lambda *_, **__: FOUND)
+    return rates
+
+
+def test_how_many_connections_are_the_best_is_decided_by_all_rounds(
+    rounds: list[tuple[float, float]],
+) -> None:
+    """By their medians: with more of them the rate was the highest once, and mostly the lower one."""
+    rounds += [(100.0, 90.0), (100.0, 300.0), (100.0, 80.0)]
+    section = Section()
+    overload.measure(Bench(replace(SHORT, overload_rounds=3), Cores.allowed()), section)
+    assert f"cifar10: at its best with {overload.CLIENTS['cifar10'][0]} connections" in section.lines
+    assert section.figures["overload: goodput"] == 0.95
+    assert section.figures["overload: p99 of the bound"] == pytest.approx(25 / CAPACITY.bound)
+
+
+def test_a_model_that_was_finished_is_judged_where_the_next_one_is_not(
+    rounds: list[tuple[float, float]],
+) -> None:
+    rounds.append((100.0, 90.0))
+    section = Section()
+    with pytest.raises(KeyboardInterrupt):
+        overload.measure(Bench(replace(SHORT, overloaded=(COLOUR, DIGITS)), Cores.allowed()), section)
+    assert section.figures["overload: goodput"] == 0.95
 
 
 def test_answers_may_take_longer_than_the_service_lets_them() -> None:

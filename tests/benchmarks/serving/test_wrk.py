@@ -4,6 +4,8 @@ import asyncio
 import re
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -95,9 +97,7 @@ class EveryThirdIsRefused(asyncio.Protocol):
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 async def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
     asked: list[bytes] = []
-    loop = asyncio.get_running_loop()
-    async with await loop.create_server(lambda: EveryThirdIsRefused(asked), "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(EveryThirdIsRefused, asked) as port:
         output = await asyncio.to_thread(run_wrk, tmp_path, f"http://127.0.0.1:{port}/x")
     assert all(one.startswith(b"POST /x HTTP/1.1\r\n") and one.endswith(b"\r\n\r\nbody") for one in asked)
     assert b"\r\nContent-Type: text/plain\r\n" in asked[0]
@@ -111,10 +111,60 @@ async def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
     assert found.p99_ms == pytest.approx(told(output, "99%"), rel=0.02)
 
 
-def run_wrk(folder: Path, url: str) -> str:
-    """All that it prints in a second."""
+@asynccontextmanager
+async def listening(server: type[EveryThirdIsRefused], asked: list[bytes]) -> AsyncIterator[int]:
+    """A port. At the end wrk has left, which takes the loop some turns to see of each connection."""
+    loop = asyncio.get_running_loop()
+    async with await loop.create_server(lambda: server(asked), "127.0.0.1", 0) as listener:
+        yield listener.sockets[0].getsockname()[1]
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+class ClosesEveryThird(EveryThirdIsRefused):
+    """Without an answer."""
+
+    def data_received(self, data: bytes) -> None:
+        if len(self._asked) % 3 == 2:
+            self._asked.append(data)
+            self._transport.close()
+        else:
+            super().data_received(data)
+
+
+class AnswersLate(EveryThirdIsRefused):
+    """Later than wrk is told to wait."""
+
+    def data_received(self, data: bytes) -> None:
+        asyncio.get_running_loop().call_later(1.1, super().data_received, data)
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.parametrize(("server", "seconds"), [(ClosesEveryThird, 1), (AnswersLate, 2)])
+async def test_connections_that_break_or_are_answered_late_void_a_load(
+    tmp_path: Path, server: type[EveryThirdIsRefused], seconds: int
+) -> None:
+    async with listening(server, []) as port:
+        output = await asyncio.to_thread(run_wrk, tmp_path, f"http://127.0.0.1:{port}/", seconds)
+    with pytest.raises(BenchmarkError, match=r"[1-9]\d* connections failed"):
+        parsed(output, 1.0)
+
+
+def run_wrk(folder: Path, url: str, seconds: int = 1) -> str:
+    """All that it prints."""
     script = written(folder, Request("/", b"body", "text/plain"))
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", "-d1", "--latency", "-s", str(script), url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}",
+        "--timeout",
+        "1",
+        "--latency",
+        "-s",
+        str(script),
+        url,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
     return done.stdout + done.stderr
 

@@ -1,5 +1,6 @@
 """Loads that take turns: every round measures each once, in alternating order."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,7 +8,7 @@ from tests.benchmarks.serving.bench import CONNECTIONS, Bench, Row, Section
 from tests.benchmarks.serving.child import Child
 from tests.benchmarks.serving.engine_alone import Engine
 from tests.benchmarks.serving.errors import BenchmarkError
-from tests.benchmarks.serving.messages import Request, ask
+from tests.benchmarks.serving.messages import Answer, Request, ask, is_right
 from tests.benchmarks.serving.wrk import Load, load
 
 RATE = "images/s"
@@ -23,6 +24,8 @@ class Case:
 
     child: Child
     request: Request
+    right: Callable[[Answer], bool]
+    """whether it is answered with what it asks for: the status alone does not say so"""
     connections: int = CONNECTIONS
     images: int = 1
     """in a request"""
@@ -39,9 +42,9 @@ class Turns:
     def add(self, name: str, case: Case, *, warm: int | None = None) -> None:
         """Asks once, so that a wrong answer is not measured, and loads for `warm` seconds (the plan's)."""
         answer = ask(case.child.port, case.request)
-        if answer.status != 200:
+        if not is_right(answer, case.right):
             raise BenchmarkError(
-                f"{name}: {case.request.path} answers {answer.status}: {answer.body[:200]!r}"
+                f"{name}: {case.request.path} gives a wrong answer, {answer.status}: {answer.body[:200]!r}"
             )
         seconds = self._bench.plan.warm if warm is None else warm
         if seconds:

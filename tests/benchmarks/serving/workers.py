@@ -15,15 +15,14 @@ NICE = 19
 WARM = 2  # seconds: the second worker may be ready a little after the first
 
 
-def measure(bench: Bench) -> Section:
+def measure(bench: Bench, section: Section) -> None:
     """Both are up, and loads take turns; the generator may use both cores, and gets what the workers leave."""
-    section = Section()
     cores = sorted({bench.cores.server, bench.cores.load})
     if len(cores) < 2:
         section.lines.append("there is one core only: not measured")
-        return section
+        return
     requests = {DIGITS: digit(), COLOUR: photo()}
-    with service(bench) as single, service(bench, cores=cores, WEB_CONCURRENCY="2") as double:
+    with service(bench) as single, service(bench, cores=cores, CONVSCOPE_WORKERS="2") as double:
         children = {"1 worker": single, "2 workers": double}
         for name, child in children.items():
             section.lines.append(f"{name}: {len(child.processes())} processes")
@@ -50,7 +49,6 @@ def measure(bench: Bench) -> Section:
         )
     section.figures["2 workers, times 1"] = section.figures[f"2 workers, times 1, {DIGITS}"]
     section.lines.append(f"wrk at nice {NICE} on both cores; the goal is judged by {DIGITS}")
-    return section
 
 
 def _key(workers: str, model: str, connections: int) -> str:

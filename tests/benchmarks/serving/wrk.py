@@ -11,7 +11,7 @@ from tests.benchmarks.serving.child import Child, on_cores
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
 
-MISSING = "wrk is not installed: `apt-get install wrk` on Debian and Ubuntu, `brew install wrk` on macOS"
+MISSING = "wrk is not installed: `apt-get install wrk` on Debian and Ubuntu"
 RESULT = "RESULT "
 # wrk prints rounded figures; the script prints them all, in microseconds.
 SCRIPT = """
