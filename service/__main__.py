@@ -5,20 +5,20 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Collection
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.util import find_spec
 from typing import Any
 
 import uvicorn
-from pydantic import AliasChoices, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from service import workers
 from service.protocol import http_protocol
-from service.settings import Settings
+from service.settings import Settings, in_words
 
 NEAR = 0.75  # of difflib's 1: a letter or two
+MOST_FILES = 1024 * 1024  # more than there will be clients; some systems allow a thousand times that
 _PREFIX = "CONVSCOPE_"
 
 
@@ -29,10 +29,11 @@ def main() -> None:
     try:
         settings = Settings()
     except ValidationError as error:
-        words = (_in_words(one, arguments) for one in error.errors())
+        words = (f"  {one}" for one in in_words(error, arguments))
         sys.exit("\n".join(["the settings cannot be used:", *words]))
     for hint in _misspelt():
         sys.stderr.write(f"warning: {hint}\n")
+    _allow_files()
     gc.disable()  # a start makes little garbage and much to look through; the application's lifespan enables it
     options: dict[str, Any] = {
         "app": "service.main:app",
@@ -49,11 +50,27 @@ def main() -> None:
         "timeout_keep_alive": settings.keep_alive,
         "timeout_graceful_shutdown": max(1, round(settings.drain)),
     }
-    if settings.workers > 1 and sys.platform == "linux":
-        workers.run(uvicorn.Config(**options))
-    else:
+    if settings.workers == 1:
         _stop_on_hangup()
+        workers.run_one(uvicorn.Config(**options))
+    elif sys.platform == "linux":
+        workers.run_several(uvicorn.Config(**options))
+    else:
         uvicorn.run(**options)
+
+
+def _allow_files() -> None:
+    """As many as this process may have open, and those it starts: a connection is one. What they get unless they ask
+    is often 1,024, of which a thousand idle clients leave none for a model's files."""
+    try:
+        import resource  # noqa: PLC0415 — not everywhere
+    except ImportError:
+        return
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES)
+    if now != resource.RLIM_INFINITY and now < enough:
+        with suppress(OSError, ValueError):  # a sandbox may forbid it, and a system have a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
 
 
 def _stop_on_hangup() -> None:
@@ -79,18 +96,6 @@ def _parser() -> argparse.ArgumentParser:
         default = Settings.model_fields[name].default
         parser.add_argument(f"--{name}", help=f"{what} (default {default}, or CONVSCOPE_{name.upper()})")
     return parser
-
-
-def _in_words(error: ErrorDetails, arguments: Collection[str]) -> str:
-    """One line that names what was set as it was set: by argument, or by which of its variables."""
-    field = str(error["loc"][0]).lower().removeprefix("convscope_")
-    alias = Settings.model_fields[field].validation_alias
-    variables = (
-        map(str, alias.choices) if isinstance(alias, AliasChoices) else (f"CONVSCOPE_{field.upper()}",)
-    )
-    name = next((one for one in variables if one in os.environ), f"CONVSCOPE_{field.upper()}")
-    said = f"--{field} {error['input']}" if field in arguments else f"{name}={error['input']}"
-    return f"  {said}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _misspelt() -> list[str]:

@@ -13,13 +13,22 @@ def change(folder: Path, manifest: Manifest | DatasetManifest, names: Collection
     """What is wrong with the first of these files that is not as the manifest has it; None where all are."""
     for name in names:
         path, entry = folder / name, manifest.files[name]
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != entry.bytes:
-            return f"{name} has {path.stat().st_size} bytes, not {entry.bytes}"
-        if sha256_of(path) != entry.sha256:
-            return f"{name} has another checksum than the manifest says"
+        try:
+            size = path.stat().st_size
+            if size != entry.bytes:
+                return f"{name} has {size} bytes, not {entry.bytes}"
+            if sha256_of(path) != entry.sha256:
+                return f"{name} has another checksum than the manifest says"
+        except OSError as error:
+            return unreadable(name, error)
     return None
+
+
+def unreadable(name: str, error: OSError) -> str:
+    """Why a file cannot be read, in words without a path."""
+    if isinstance(error, FileNotFoundError):
+        return f"{name} is missing"
+    return f"{name} cannot be read: {error.strerror}"
 
 
 def version_folder(artifacts: Path, name: str, version: str) -> Path:
@@ -32,8 +41,13 @@ def unchanged(artifacts: Path, manifest: Manifest, names: Collection[str]) -> Pa
     folder = version_folder(artifacts, manifest.name, manifest.version)
     reason = change(folder, manifest, names)
     if reason is not None:
-        raise NotReady(f"{manifest.name} {manifest.version} cannot be looked into: {reason}")
+        raise not_as_published(manifest.name, manifest.version, reason)
     return folder
+
+
+def not_as_published(name: str, version: str, reason: str) -> NotReady:
+    """What is told of a version whose files cannot be shown."""
+    return NotReady(f"{name} {version} cannot be looked into: {reason}")
 
 
 def samples_folder(artifacts: Path, dataset: str) -> Path:
@@ -43,8 +57,8 @@ def samples_folder(artifacts: Path, dataset: str) -> Path:
     try:
         about = DatasetManifest.model_validate_json((folder / DATASET).read_bytes())
         reason = change(folder, about, about.files)
-    except FileNotFoundError:
-        reason = f"{DATASET} is missing"
+    except OSError as error:
+        reason = unreadable(DATASET, error)
     except ValidationError:
         reason = f"{DATASET} does not follow its schema"
     if reason is not None:

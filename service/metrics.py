@@ -54,14 +54,16 @@ class Metrics:
             self._batch_rows[model] = Histogram(ROWS)
         self._batch_rows[model].add(rows)
 
-    def text(self, waiting_rows: Mapping[str, int]) -> str:
-        """Everything, and `waiting_rows` of each model as it is now."""
+    def text(self, waiting_rows: Mapping[str, int], worker: int | None = None) -> str:
+        """Everything, and `waiting_rows` of each model as it is now. With `worker`, the number of this process, each
+        line says whose it is: of several workers any may answer, and what counts up in one stands lower in another."""
+        whose = "" if worker is None else f'worker="{worker}",'
         lines = [
             "# HELP convscope_requests_total Requests answered.",
             "# TYPE convscope_requests_total counter",
         ]
         for (route, method, status), count in self._requests.items():
-            labels = f'route="{route}",method="{method}",status="{status}"'
+            labels = f'{whose}route="{route}",method="{method}",status="{status}"'
             lines.append(f"convscope_requests_total{{{labels}}} {count}")
         name = "convscope_request_seconds"
         lines += [
@@ -69,12 +71,12 @@ class Metrics:
             f"# TYPE {name} histogram",
         ]
         for route, histogram in self._seconds.items():
-            lines += histogram.lines(name, f'route="{route}"')
+            lines += histogram.lines(name, f'{whose}route="{route}"')
         name = "convscope_batch_rows"
         lines += [f"# HELP {name} Images in one run of the engine.", f"# TYPE {name} histogram"]
         for model, histogram in self._batch_rows.items():
-            lines += histogram.lines(name, f'model="{model}"')
+            lines += histogram.lines(name, f'{whose}model="{model}"')
         name = "convscope_waiting_rows"
         lines += [f"# HELP {name} Images in the queue.", f"# TYPE {name} gauge"]
-        lines += [f'{name}{{model="{model}"}} {rows}' for model, rows in waiting_rows.items()]
+        lines += [f'{name}{{{whose}model="{model}"}} {rows}' for model, rows in waiting_rows.items()]
         return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.artifact_files import change
+from service.artifact_files import change, unreadable
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion, counted
 from service.manifest import ALIASES, MANIFEST, MODEL, NAME_PATTERN, VERSION_PATTERN, Manifest, served_files
@@ -221,14 +221,29 @@ def _version_folders(models: Path) -> Iterator[Path]:
     """models/<name>/<whole number>/; anything else, such as a folder still being written, is no version."""
     return (
         folder
-        for folder in models.glob("*/*")
-        if folder.is_dir() and re.fullmatch(VERSION_PATTERN, folder.name)
+        for folder in _found(models, "*/*")
+        if re.fullmatch(VERSION_PATTERN, folder.name) and _is_folder(folder)
     )
+
+
+def _found(models: Path, pattern: str) -> list[Path]:
+    """In order. Nothing where the folder cannot be looked into, as where it is not there."""
+    try:
+        return sorted(models.glob(pattern))
+    except OSError:
+        return []
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # whatever it is: who reads its manifest is told why that cannot be
+        return True
 
 
 def _misnamed(models: Path) -> Iterator[Refused]:
     """What was meant for a version, and is none. A folder still being written has a hidden name."""
-    for file in sorted(models.glob(f"*/*/{MANIFEST}")):
+    for file in _found(models, f"*/*/{MANIFEST}"):
         name = file.parent.name
         if not name.startswith(".") and not re.fullmatch(VERSION_PATTERN, name):
             reason = "its folder's name is no version: a whole number from 1, without zeros before it"
@@ -238,8 +253,8 @@ def _misnamed(models: Path) -> Iterator[Refused]:
 def _read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        raise RefusedError(f"{MANIFEST} is missing") from None
+    except OSError as error:
+        raise RefusedError(unreadable(MANIFEST, error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "as a whole"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from service.artifact_files import unchanged, version_folder
+from service.artifact_files import not_as_published, unchanged, unreadable, version_folder
 from service.errors import NotInArtifact, UnknownLayer
 from service.manifest import HISTORY, MANIFEST, WEIGHT_STATISTICS, Manifest
 
@@ -54,9 +54,14 @@ class Report:
 
     @classmethod
     def of(cls, artifacts: Path, name: str, version: str) -> "Report":
-        """With the manifest as it stands there."""
-        text = (version_folder(artifacts, name, version) / MANIFEST).read_bytes()
-        return cls(artifacts, Manifest.model_validate_json(text))
+        """With the manifest as it stands there. Raises NotReady where it says nothing any more."""
+        try:
+            text = (version_folder(artifacts, name, version) / MANIFEST).read_bytes()
+            return cls(artifacts, Manifest.model_validate_json(text))
+        except OSError as error:
+            raise not_as_published(name, version, unreadable(MANIFEST, error)) from error
+        except ValidationError:
+            raise not_as_published(name, version, f"{MANIFEST} does not follow its schema") from None
 
     def history(self) -> list[dict[str, int | float]]:
         """A row for each epoch, as history.json has them."""

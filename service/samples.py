@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -39,11 +40,15 @@ class Samples:
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
+        self._seen = set(self.datasets())
         self._sets: dict[str, SampleSet] = {}
         self._reading = asyncio.Lock()
 
     def datasets(self) -> list[str]:
-        return sorted(path.parent.name for path in self._artifacts.glob(f"datasets/*/{TEST_IMAGES}"))
+        """Those that can be looked into now."""
+        with suppress(OSError):
+            return sorted(path.parent.name for path in self._artifacts.glob(f"datasets/*/{TEST_IMAGES}"))
+        return []
 
     async def of(self, dataset: str) -> SampleSet:
         """Raises UnknownDataset, and NotReady where its files have changed."""
@@ -54,9 +59,10 @@ class Samples:
         return self._sets[dataset]
 
     def _read(self, dataset: str) -> SampleSet:
-        # Only names that the folder lists are opened: what a client sends never becomes a path.
-        if dataset not in self.datasets():
-            there = ", ".join(self.datasets()) or "none"
+        # Only names that the folder lists, or did, are opened: what a client sends never becomes a path.
+        self._seen.update(self.datasets())
+        if dataset not in self._seen:
+            there = ", ".join(sorted(self._seen)) or "none"
             raise UnknownDataset(f"there are no test images of {dataset!r}; there are those of {there}")
         folder = samples_folder(self._artifacts, dataset)
         with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:

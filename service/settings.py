@@ -1,10 +1,21 @@
 """Every knob of the service. Each is set by the environment variable CONVSCOPE_<NAME>; nothing is read at import."""
 
+import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, DirectoryPath, Field, TypeAdapter, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    DirectoryPath,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.engines import EngineName, Precision, choose
@@ -72,6 +83,7 @@ class Settings(BaseSettings):
     engine_threads: int = Field(
         1,
         ge=1,
+        le=256,
         description="threads of one run, divided among the workers; "
         "nets this small lose more to hand-over than a second thread gains",
     )
@@ -157,7 +169,7 @@ class Settings(BaseSettings):
         64,
         ge=1,
         description="large images and batches being decoded or waiting for it, or 16 times as many of 128 x 128 pixels "
-        "and less; an image may take 75 MB, so not endless",
+        "and less; a picture may take 0.1 to 0.45 GB while it is decoded, so not endless",
     )
 
     # Looking inside.
@@ -188,6 +200,16 @@ class Settings(BaseSettings):
         "list, * for all; off unless asked for",
     )
 
+    @field_validator("artifacts", mode="before")
+    @classmethod
+    def _can_be_looked_into(cls, artifacts: Path | str) -> Path:
+        folder = Path(artifacts)
+        try:
+            folder.is_dir()  # whether it is one, pydantic says
+        except OSError as error:
+            raise ValueError(f"it cannot be looked into: {error.strerror}") from error
+        return folder
+
     @field_validator("engine")
     @classmethod
     def _is_installed(cls, engine: EngineName) -> EngineName:
@@ -207,3 +229,20 @@ class Settings(BaseSettings):
     def threads_of_worker(self) -> int:
         """This process's share of `engine_threads`, at least one."""
         return max(1, self.engine_threads // self.workers)
+
+
+def in_words(error: ValidationError, arguments: Collection[str] = ()) -> list[str]:
+    """A line for each of the settings that cannot be used, which names what was set as it was set: by argument, or by
+    which of its variables."""
+    return [_line(one, arguments) for one in error.errors()]
+
+
+def _line(error: ErrorDetails, arguments: Collection[str]) -> str:
+    field = str(error["loc"][0]).lower().removeprefix("convscope_")
+    alias = Settings.model_fields[field].validation_alias
+    variables = (
+        map(str, alias.choices) if isinstance(alias, AliasChoices) else (f"CONVSCOPE_{field.upper()}",)
+    )
+    name = next((one for one in variables if one in os.environ), f"CONVSCOPE_{field.upper()}")
+    said = f"--{field} {error['input']}" if field in arguments else f"{name}={error['input']}"
+    return f"{said}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,22 +1,37 @@
-"""Several processes on one port, each with a queue of connections of its own. Linux only."""
+"""The service's processes, one or several, and the sockets that they listen on."""
 
 import ctypes
+import errno
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from time import monotonic
+from typing import Any, NoReturn, TypeVar
 
-from uvicorn import Config
+from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
+
+STOPPING = 5.0
+"""Seconds more than requests get to finish, after which a worker that was told to stop is killed: it hangs."""
+STARTING = 60.0
+"""Seconds that a worker gets until it can take the place of another. Those with TensorFlow take some 15."""
 
 _PARENT_DEATH_SIGNAL = 1
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+log = logging.getLogger("uvicorn.error")
+
+Socket = TypeVar("Socket", bound=socket.socket)
 
 
 class OwnQueue(socket.socket):
-    """A bound socket of which every process it is sent to gets another one, bound to the same address.
+    """A bound socket of which every process it is sent to gets another one, bound to the same address. Linux only.
 
     The kernel spreads connections over those that listen (SO_REUSEPORT). From one socket that all
     workers share, the first to wake up may take every connection that comes at once, and keeps them: the other
@@ -24,36 +39,25 @@ class OwnQueue(socket.socket):
     """
 
     @classmethod
-    def bound(cls, family: int, address: Any, *, reuse_address: bool = True) -> "OwnQueue":
-        """`address` as `getsockname` gives it. Raises OSError.
-
-        Those that listen reuse addresses: connections of a service that has just stopped are no obstacle then. One
-        that is only held does not, so that a service started later, which asks for the port by itself, is refused.
-        """
-        one = cls(family)
-        try:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind(address)
-        except OSError:
-            one.close()
-            raise
-        return one
+    def bound(cls, family: int, address: Any) -> "OwnQueue":
+        """One to listen on. `address` as `getsockname` gives it. Raises OSError."""
+        return _bind(cls(family), address, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
 
     @classmethod
     def held(cls, family: int, address: Any) -> "OwnQueue":
-        """For an address on which nobody listens. Raises OSError."""
-        try:
-            return cls.bound(family, address, reuse_address=False)
-        except OSError:  # connections of one process that has just stopped, which shared its port with none
-            return cls.bound(family, address)
+        """One that keeps the address for the workers. Raises OSError where somebody else is."""
+        one = _alone(cls, family, address)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return one
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _bound_by_worker, (int(self.family), self.getsockname())
+        return _bound_by_worker, (int(self.family), self.getsockname(), os.getpid())
 
 
-def _bound_by_worker(family: int, address: Any) -> OwnQueue:
+def _bound_by_worker(family: int, address: Any, parent: int) -> OwnQueue:
     _end_with_parent()
+    if os.getppid() != parent:  # it was killed before this process asked to be told
+        sys.exit(STARTUP_FAILURE)
     try:
         return OwnQueue.bound(family, address)
     except OSError as error:
@@ -61,16 +65,155 @@ def _bound_by_worker(family: int, address: Any) -> OwnQueue:
         sys.exit(STARTUP_FAILURE)
 
 
-def run(config: Config) -> None:
-    """Serves until it is told to stop. Exits as uvicorn does when the port is taken, or when a worker cannot start."""
-    # Without SO_REUSEPORT: with it, two services would share a port and nobody would be told.
-    with config.bind_socket() as probe:
-        family, address = probe.family, probe.getsockname()
+class Worker(multiprocess.Process):
+    """One of several processes, for which nobody waits for ever: uvicorn would, and hear no signal meanwhile."""
+
+    _stop_by: float | None = None
+
+    def terminate(self) -> None:
+        super().terminate()
+        self._stop_by = monotonic() + (self.config.timeout_graceful_shutdown or 0) + STOPPING
+
+    def join(self) -> None:
+        if self._stop_by is not None:
+            self.process.join(max(0.0, self._stop_by - monotonic()))
+            if self.process.exitcode is None:
+                log.error("Child process [%s] does not stop, and is killed", self.pid)
+                self.process.kill()
+        super().join()
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
+        """`timeout` is also that after which a worker that does not answer hangs, so it is short."""
+        return super().wait_until_ready(max(timeout, STARTING), should_exit)
+
+
+class LoneServer(Server):
+    """Of the one process. It is given its sockets and says where it listens, as if they were uvicorn's own."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        sockets = sockets or []
+        try:
+            await super().startup(sockets)
+            for one in sockets:
+                _leave_no_obstacle(one)
+        except OSError as error:  # somebody else listens there already
+            await self.lifespan.shutdown()
+            _refuse(self.config, error)
+        _tell(self.config, sockets)
+
+
+def run_one(config: Config) -> None:
+    """Serves with this process until it is told to stop. Exits as uvicorn does when it cannot start."""
+    sockets = _bound(config, alone)
+    config.load()
+    server = LoneServer(config)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def run_several(config: Config) -> None:
+    """The same with `config.workers` processes, each with a queue of connections of its own. Linux only."""
+    held = _bound(config, OwnQueue.held)
+    _tell(config, held)
     _let_clients_send()
-    supervisor = Multiprocess(config, sockets=[OwnQueue.held(family, address)])
+    # Nothing else says of which class the processes are to be. If one day uvicorn looks elsewhere, theirs are used.
+    multiprocess.Process = Worker  # type: ignore[misc]
+    supervisor = Multiprocess(config, sockets=held)
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # what one process would end with; the supervisor only stops
+
+
+def _bound(config: Config, bind: Callable[[int, Any], socket.socket]) -> list[socket.socket]:
+    """A socket for each address of the host. Exits as uvicorn does where there is none to be had, and before any model
+    is opened."""
+    try:
+        return bind_each(config.host, config.port, bind)
+    except OSError as error:
+        _refuse(config, error)
+
+
+def bind_each(host: str, port: int, bind: Callable[[int, Any], socket.socket]) -> list[socket.socket]:
+    """All on one port, also where any will do. Raises OSError."""
+    sockets: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, address in _addresses(host, port):
+        try:
+            one = bind(family, (address[0], port, *address[2:]))
+        except OSError as error:
+            if error.errno not in _NO_SUCH_ADDRESS:
+                raise
+            missing = error  # of a family, it may be, that the name has and this machine has not
+        else:
+            sockets.append(one)
+            port = one.getsockname()[1]
+    if missing is not None and not sockets:
+        raise missing
+    return sockets
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """Family and address of each that a name stands for. Raises OSError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:  # a part of it is longer than any may be, or empty
+        raise OSError(errno.EINVAL, "this is no name of a host") from None
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+def _bind(one: Socket, address: Any, *options: int) -> Socket:
+    """Sets these options of the socket, and binds it. Raises OSError."""
+    try:
+        for option in options:
+            one.setsockopt(socket.SOL_SOCKET, option, 1)
+        if one.family == socket.AF_INET6:
+            # Every interface is every one, also for those who come by IPv4: asyncio leaves them out, uvicorn does not.
+            both = address[0] == "::" and socket.has_dualstack_ipv6()
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        one.bind(address)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def alone(family: int, address: Any) -> socket.socket:
+    """One to listen on that nobody shares. Raises OSError."""
+    return _alone(socket.socket, family, address)
+
+
+def _alone(kind: Callable[[int], Socket], family: int, address: Any) -> Socket:
+    """Bound before it may share its address in any way: of two services that start at the same moment one is refused,
+    though neither listens yet."""
+    try:
+        return _bind(kind(family), address)
+    except OSError:
+        if os.name != "posix":  # where it would be taken from who listens
+            raise
+        # Connections of a service that has just stopped are no obstacle.
+        return _bind(kind(family), address, socket.SO_REUSEADDR)
+
+
+def _leave_no_obstacle(listening: socket.socket) -> None:
+    """To the next service: its connections, of which the system remembers some for a minute, have this from it."""
+    if os.name == "posix":
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def _tell(config: Config, sockets: Sequence[socket.socket]) -> None:
+    where = _place(config.host, sockets[0].getsockname()[1])
+    log.info("Uvicorn running on http://%s (Press CTRL+C to quit)", where)
+
+
+def _refuse(config: Config, error: OSError) -> NoReturn:
+    log.error("cannot listen on %s: %s", _place(config.host, config.port), error.strerror)
+    sys.exit(STARTUP_FAILURE)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _end_with_parent() -> None:

@@ -1,12 +1,14 @@
-"""`python -m service.figures`: a FigureRequest on standard input → a PNG on standard output."""
+"""`python -m service.figures`: a FigureRequest on standard input → a PNG on standard output.
+
+Or, last on standard error, why there is none; where it may be drawn another time the process ends with NOT_READY.
+"""
 
 import os
 import sys
 from io import BytesIO
 
-from service.errors import Problem
-from service.figures.draw import draw
-from service.figures.request import FigureRequest
+from service.errors import NotReady, Problem
+from service.figures.request import NOT_READY, FigureRequest
 
 NICENESS = 10  # predictions come first
 
@@ -14,13 +16,24 @@ NICENESS = 10  # predictions come first
 def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    file = BytesIO()
     try:
-        figure = draw(FigureRequest.model_validate_json(sys.stdin.buffer.read()))
+        sys.stdout.buffer.write(_picture(FigureRequest.model_validate_json(sys.stdin.buffer.read())))
+    except NotReady as problem:
+        sys.stderr.write(problem.detail)
+        sys.exit(NOT_READY)
     except Problem as problem:
         sys.exit(problem.detail)
-    figure.savefig(file, format="png")
-    sys.stdout.buffer.write(file.getvalue())
+
+
+def _picture(request: FigureRequest) -> bytes:
+    """The PNG. Raises Problem."""
+    try:
+        from service.figures.draw import draw  # noqa: PLC0415 — Matplotlib's import is what may fail
+    except OSError as error:
+        raise NotReady("no figure can be drawn: there is no folder that Matplotlib may write to") from error
+    file = BytesIO()
+    draw(request).savefig(file, format="png")
+    return file.getvalue()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+NOT_READY = 75
+"""What it ends with when what it draws from cannot be read now; why is the last line of its standard error then."""
+
 Kind = Literal["training", "weights", "confusion-matrix", "calibration"]
 
 

@@ -7,9 +7,10 @@ import os
 import sys
 import tempfile
 from collections import OrderedDict
+from contextlib import suppress
 
-from service.errors import DeadlinePassed, QueueFull
-from service.figures.request import FigureRequest
+from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.figures.request import NOT_READY, FigureRequest
 from service.settings import ROOT
 
 MAX_WAITING = 16
@@ -53,7 +54,7 @@ class Figures:
         return request in self._kept
 
     async def draw(self, request: FigureRequest, deadline: float) -> bytes:
-        """A PNG file, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, FigureError.
+        """A PNG file, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, NotReady, FigureError.
 
         What is begun is finished, for whoever asks again; what nobody waits for any more is not begun.
         """
@@ -104,11 +105,7 @@ class Figures:
                 del self._drawings[request]
 
     async def _run(self, request: FigureRequest) -> bytes:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service.figures",
-            stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(),
-        )  # fmt: skip
+        process = await self._start()
         try:
             async with asyncio.timeout(self._time_limit):
                 picture, said = await process.communicate(request.model_dump_json().encode())
@@ -118,16 +115,30 @@ class Figures:
             if process.returncode is None:  # too late, or nobody waits for it any more
                 process.kill()
                 await process.wait()
+        if process.returncode == NOT_READY:
+            raise NotReady(said.decode(errors="replace").splitlines()[-1])
         if process.returncode or not picture:
             log.error("no figure for %s: %s", request, said.decode(errors="replace"))
             raise FigureError(f"the figure process ended with {process.returncode}")
         return picture
 
+    async def _start(self) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "service.figures",
+                stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(),
+            )  # fmt: skip
+        except OSError as error:  # no more files may be open, or no more processes be there
+            raise NotReady(f"no figure can be drawn now: {error.strerror}") from error
+
     def _environment(self) -> dict[str, str]:
         # Where the home folder cannot be written, Matplotlib would look through all fonts for every figure.
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="convscope-figures-")
-        return {"MPLCONFIGDIR": self._scratch.name, **os.environ, "MPLBACKEND": "agg"}
+        if self._scratch is None and "MPLCONFIGDIR" not in os.environ:
+            with suppress(OSError):  # there is no such folder; the process will say whether it needs one
+                self._scratch = tempfile.TemporaryDirectory(prefix="convscope-figures-")
+        scratch = {} if self._scratch is None else {"MPLCONFIGDIR": self._scratch.name}
+        return {**scratch, **os.environ, "MPLBACKEND": "agg"}
 
     def _keep(self, request: FigureRequest, picture: bytes) -> None:
         self._kept[request] = picture

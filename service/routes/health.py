@@ -1,5 +1,7 @@
 """Probes, and counters for Prometheus."""
 
+import os
+
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
@@ -46,7 +48,9 @@ async def ready(snapshot: SnapshotDep) -> Response:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Requests, their seconds, rows of each run, and how many images wait: of the worker that answers."""
+    """Requests, their seconds, rows of each run, and how many images wait: of the worker that answers. Where there are
+    several, the label `worker` tells which it is."""
     service = service_of(request)
     waiting = {model.name: model.waiting_rows for model in service.store.snapshot.all()}
-    return Response(service.metrics.text(waiting), media_type=MEDIA_TYPE)
+    worker = os.getpid() if service.settings.workers > 1 else None
+    return Response(service.metrics.text(waiting, worker), media_type=MEDIA_TYPE)

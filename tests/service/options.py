@@ -13,7 +13,8 @@ def uvicorns_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """By the environment as it is, without arguments; nothing is served."""
     options: dict[str, Any] = {}
     monkeypatch.setattr("uvicorn.run", options.update)
-    monkeypatch.setattr("service.workers.run", lambda config: options.update(vars(config)))
+    for run in ("run_one", "run_several"):
+        monkeypatch.setattr(f"service.workers.{run}", lambda config: options.update(vars(config)))
     monkeypatch.setattr(gc, "disable", lambda: None)
     monkeypatch.setattr(sys, "argv", ["service"])
     main()

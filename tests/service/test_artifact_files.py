@@ -1,5 +1,7 @@
 """What is shown is of the files that a manifest tells of, or refused."""
 
+import errno
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,14 +13,17 @@ from service.manifest import (
     DATASET,
     FEATURE_MAPS,
     HISTORY,
+    MANIFEST,
     TEST_IMAGES,
     TEST_PROBABILITIES,
     VOTES,
     WEIGHT_STATISTICS,
+    sha256_of,
 )
 from tests.conftest import serving
 from tests.service.shipped import ARTIFACTS, latest
 
+PATIENT = {"deadline": 100.0, "figure_time": 100.0}  # figures are drawn when nothing else is to be done
 NAME = "mnist-8-filters"
 HOME = f"/models/{NAME}"
 
@@ -32,11 +37,11 @@ def version(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def its_client(version: Path, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(tmp_path) as client:
+    async with serving(tmp_path, **PATIENT) as client:
         yield client
 
 
-@pytest.mark.parametrize(
+SHOWN = pytest.mark.parametrize(
     ("file", "path"),
     [
         (FEATURE_MAPS, f"{HOME}/feature-maps?sample=0"),
@@ -49,6 +54,9 @@ async def its_client(version: Path, tmp_path: Path) -> AsyncIterator[httpx.Async
         (TEST_PROBABILITIES, f"{HOME}/calibration?format=png"),
     ],
 )
+
+
+@SHOWN
 async def test_a_file_that_has_changed_is_refused_with_the_reason_until_it_is_right_again(
     version: Path, its_client: httpx.AsyncClient, file: str, path: str
 ) -> None:
@@ -61,7 +69,49 @@ async def test_a_file_that_has_changed_is_refused_with_the_reason_until_it_is_ri
         assert refused.status_code == 503
         assert f"{NAME} 1 cannot be looked into: {file} " in refused.json()["detail"]
     (version / file).write_bytes(right)
-    assert (await its_client.get(path)).status_code == 200
+    answered = await its_client.get(path)
+    assert answered.status_code == 200, answered.text
+
+
+@SHOWN
+async def test_a_file_that_cannot_be_read_is_refused_with_the_reason(
+    its_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, file: str, path: str
+) -> None:
+    refuse_to_read(monkeypatch, file)
+    refused = await its_client.get(path)
+    assert refused.status_code == 503
+    why = f"{NAME} 1 cannot be looked into: {file} cannot be read: Too many open files"
+    assert refused.json()["detail"] == why
+
+
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """As the system does. Permissions would do nothing for a test that is run by root."""
+
+    def read(path: Path) -> str:
+        if path.name in names:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return sha256_of(path)
+
+    monkeypatch.setattr("service.artifact_files.sha256_of", read)
+
+
+@pytest.mark.parametrize("path", [f"{HOME}/confusion-matrix", f"{HOME}/training"])
+@pytest.mark.parametrize(("manifest", "why"), [(None, "is missing"), ("{", "does not follow its schema")])
+async def test_without_its_manifest_a_version_has_no_figures_and_the_reason_is_told(
+    version: Path,
+    its_client: httpx.AsyncClient,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    manifest: str | None,
+    why: str,
+) -> None:
+    (version / MANIFEST).unlink()
+    if manifest is not None:
+        (version / MANIFEST).write_text(manifest)
+    refused = await its_client.get(f"{path}?format=png")
+    assert refused.status_code == 503
+    assert refused.json()["detail"] == f"{NAME} 1 cannot be looked into: manifest.json {why}"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +134,7 @@ async def test_test_images_that_have_changed_are_not_shown_until_they_are_right_
     folder = shutil.copytree(ARTIFACTS / "datasets" / "mnist", tmp_path / "datasets" / "mnist")
     right = (folder / file).read_bytes()
     (folder / file).write_bytes(right[:-9])
-    async with serving(tmp_path) as client:
+    async with serving(tmp_path, **PATIENT) as client:
         refused = await client.get(path)
         (folder / file).write_bytes(right)
         answered = await client.get(path)
@@ -92,12 +142,38 @@ async def test_test_images_that_have_changed_are_not_shown_until_they_are_right_
     assert f"the test images of mnist cannot be shown: {told}" in refused.json()["detail"]
 
 
+async def test_test_images_that_cannot_be_read_or_went_away_are_no_unknown_data_set(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "datasets").unlink()
+    folder = shutil.copytree(ARTIFACTS / "datasets" / "mnist", tmp_path / "datasets" / "mnist")
+    told = []
+    async with serving(tmp_path, **PATIENT) as client:
+        with monkeypatch.context() as patch:
+            refuse_to_read(patch, TEST_IMAGES)
+            told.append(await client.get("/samples/mnist/0"))
+        (folder / DATASET).unlink()
+        (folder / DATASET).mkdir()
+        told.append(await client.get("/samples/mnist/0"))
+        shutil.rmtree(folder)
+        told.append(await client.get("/samples/mnist/0"))
+        assert (await client.get("/samples/nothing/0")).status_code == 404
+    assert [answer.status_code for answer in told] == [503, 503, 503]
+    assert [
+        answer.json()["detail"].removeprefix("the test images of mnist cannot be shown: ") for answer in told
+    ] == [
+        "test.npz cannot be read: Too many open files",
+        "dataset.json cannot be read: Is a directory",
+        "dataset.json is missing",
+    ]
+
+
 async def test_a_figure_of_test_images_that_changed_while_the_service_runs_is_refused(
     version: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "datasets").unlink()
     folder = shutil.copytree(ARTIFACTS / "datasets" / "mnist", tmp_path / "datasets" / "mnist")
-    async with serving(tmp_path) as client:
+    async with serving(tmp_path, **PATIENT) as client:
         assert (await client.get(f"{HOME}/calibration")).status_code == 200
         (folder / TEST_IMAGES).write_bytes((folder / TEST_IMAGES).read_bytes()[:-9])
         refused = await client.get(f"{HOME}/calibration?format=png")

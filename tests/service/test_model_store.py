@@ -1,7 +1,9 @@
 """Folders that are right and folders that are not, read by the real engine."""
 
 import asyncio
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -369,6 +371,43 @@ async def test_files_that_changed_since_the_start_are_not_served(
     graph.write_bytes(right)
     assert (await model.predict(stripe(3)[None])).argmax() == 3
     assert [*store.snapshot.refused_now()] == []
+
+
+async def test_a_file_that_cannot_be_read_is_told_in_words(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    store = store_of(artifacts, keep_open="none")
+    model = (await store.reload()).find("mnist")
+    why = "model.onnx cannot be read: Permission denied"
+    with monkeypatch.context() as patch:
+        patch.setattr("service.artifact_files.sha256_of", fails)
+        with pytest.raises(NotReady, match=f"^stripes 1 cannot be opened again: {why}$"):
+            await model.predict(stripe(3)[None])
+        assert reasons(await store_of(artifacts).reload())["stripes"] == why
+    assert not any(record.exc_info for record in caplog.records)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3
+
+
+async def test_a_manifest_that_cannot_be_read_is_told_in_words(artifacts: Path) -> None:
+    manifest = artifacts / "models" / "stripes" / "1" / MANIFEST
+    manifest.unlink()
+    manifest.mkdir()
+    snapshot = await store_of(artifacts).reload()
+    assert reasons(snapshot)["stripes"] == "manifest.json cannot be read: Is a directory"
+    assert [*snapshot.versions] == ["stripes-colour"]
+
+
+async def test_folders_that_cannot_be_looked_into_are_none(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *_: object) -> list[Path]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "glob", denied)
+    assert (await store_of(artifacts).reload()).versions == {}
 
 
 async def test_files_that_predictions_do_not_need_may_change_meanwhile(artifacts: Path) -> None:

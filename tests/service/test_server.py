@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -54,11 +55,13 @@ class Server:
 
 
 @asynccontextmanager
-async def served(artifacts: Path, *arguments: str, **settings: str) -> AsyncIterator[Server]:
+async def served(
+    artifacts: Path, *arguments: str, program: Sequence[str] = ("-m", "service"), **settings: str
+) -> AsyncIterator[Server]:
     """Starts a server on a free port and ends it whatever happens."""
     environment = {**os.environ, "CONVSCOPE_ARTIFACTS": str(artifacts), "PORT": "0", **settings}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", *arguments, cwd=ROOT, env=environment, stderr=PIPE
+        sys.executable, *program, *arguments, cwd=ROOT, env=environment, stderr=PIPE
     )
     try:
         assert process.stderr is not None
@@ -195,3 +198,20 @@ async def test_arguments_come_before_the_environment(artifacts: Path) -> None:
         port = taken.getsockname()[1]
         async with served(artifacts, "--port", "0", PORT=str(port)) as server:
             assert server.port != port
+
+
+# A limit that others have set, in a process of its own.
+FEW_FILES = """
+import resource
+from service.__main__ import MOST_FILES, _allow_files
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+_allow_files()
+there = resource.getrlimit(resource.RLIMIT_NOFILE)
+assert there == (MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOST_FILES), most), there
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_as_many_files_may_be_open_as_the_system_allows() -> None:
+    subprocess.run([sys.executable, "-c", FEW_FILES], cwd=ROOT, check=True)  # noqa: S603

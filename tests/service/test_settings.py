@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -143,7 +144,17 @@ def test_the_service_names_the_entry_that_is_no_origin() -> None:
     ]
 
 
-def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONVSCOPE_MAX_BATCH_ROWS", "0")
+@pytest.mark.parametrize(("name", "value"), [("MAX_BATCH_ROWS", "0"), ("ENGINE_THREADS", "257")])
+def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"CONVSCOPE_{name}", value)
     with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    with pytest.raises(ValidationError, match="it cannot be looked into: Permission denied"):
         Settings()

@@ -7,28 +7,43 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 
 from service.settings import ROOT
-from service.workers import OwnQueue
+from service.workers import STARTING, OwnQueue, Worker, alone, bind_each, run_one
 from tests.service.test_server import IMAGE, served
+from tests.service.test_settings import started
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers share one socket")
 
+Bind = Callable[[int, Any], socket.socket]
+
 CLIENTS = 64
+
+
+def in_worker(one: OwnQueue) -> OwnQueue:
+    """What a worker gets of it. The worker here is this process, and so its own parent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getppid", os.getpid)
+        of_worker = pickle.loads(ForkingPickler.dumps(one))  # noqa: S301 — as uvicorn sends it
+    assert isinstance(of_worker, OwnQueue)
+    assert of_worker.getsockname() == one.getsockname()
+    return of_worker
 
 
 def test_every_worker_gets_its_share_of_the_connections() -> None:
     with ExitStack() as stack:
         first = stack.enter_context(OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)))
-        second = stack.enter_context(pickle.loads(ForkingPickler.dumps(first)))  # noqa: S301 — as uvicorn sends it
-        assert second.getsockname() == first.getsockname()
+        second = stack.enter_context(in_worker(first))
         for one in (first, second):
             one.listen(CLIENTS)
             one.setblocking(False)
@@ -50,33 +65,109 @@ def _accepted(listener: socket.socket, stack: ExitStack) -> int:
         count += 1
 
 
-def test_a_port_that_is_taken_is_not_shared_with_a_stranger() -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_not_shared_with_a_stranger(workers: str) -> None:
     with OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as other:
         other.listen()
         port = str(other.getsockname()[1])
-        command = [sys.executable, "-m", "service", "--workers", "2", "--port", port]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
-    assert done.returncode not in (0, -signal.SIGTERM)
-    assert "address already in use" in done.stderr.lower()
-    assert "Traceback" not in done.stderr
+        done = started("--workers", workers, "--port", port)
+    assert done.returncode == STARTUP_FAILURE
+    [line] = done.stderr.splitlines()
+    assert line.endswith(f": cannot listen on 127.0.0.1:{port}: Address already in use")
 
 
 def test_a_port_that_workers_are_to_share_is_taken_before_they_listen() -> None:
     with ExitStack() as stack:
         held = stack.enter_context(OwnQueue.held(socket.AF_INET, ("127.0.0.1", 0)))
-        of_worker = stack.enter_context(pickle.loads(ForkingPickler.dumps(held)))  # noqa: S301 — as uvicorn sends it
-        assert of_worker.getsockname() == held.getsockname()
+        stack.enter_context(in_worker(held)).listen()
         other = stack.enter_context(socket.socket())
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="in use"):
             other.bind(held.getsockname())
 
 
+BINDS = pytest.mark.parametrize("bind", [alone, OwnQueue.held])
+
+
+@BINDS
+@pytest.mark.parametrize("other", [alone, OwnQueue.held])
+def test_of_two_services_that_start_at_the_same_moment_one_is_refused(bind: Bind, other: Bind) -> None:
+    with bind(socket.AF_INET, ("127.0.0.1", 0)) as first, pytest.raises(OSError, match="in use"):
+        other(socket.AF_INET, first.getsockname())
+
+
+def test_who_comes_while_workers_listen_is_refused() -> None:
+    with OwnQueue.held(socket.AF_INET, ("127.0.0.1", 0)) as held, in_worker(held) as of_worker:
+        of_worker.listen()
+        for bind in (alone, OwnQueue.held):
+            with pytest.raises(OSError, match="in use"):
+                bind(socket.AF_INET, held.getsockname())
+
+
+@BINDS
+def test_every_interface_is_that_of_both_families(bind: Bind) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with ExitStack() as stack:
+        [one] = [stack.enter_context(one) for one in bind_each("::", 0, bind)]
+        one.listen()
+        for host in ("127.0.0.1", "::1"):
+            stack.enter_context(socket.create_connection((host, one.getsockname()[1]), timeout=10))
+
+
+def test_all_addresses_of_a_name_have_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [(socket.AF_INET, 1, 6, "", (address, 0)) for address in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*there, there[0]])
+    with ExitStack() as stack:
+        bound = [stack.enter_context(one).getsockname() for one in bind_each("name", 0, alone)]
+    # The second is of no interface here.
+    assert [address for address, _ in bound] == ["127.0.0.1", "127.0.0.2"]
+    assert len({port for _, port in bound}) == 1
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: there[1:2])
+    with pytest.raises(OSError, match="assign requested address"):
+        bind_each("name", 0, alone)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_host_that_is_none_is_told_by_its_name_before_any_model_is_opened(workers: str) -> None:
+    done = started("--host", f"{'a' * 64}.example", "--workers", workers, PORT="8000")
+    assert done.returncode == STARTUP_FAILURE
+    [line] = done.stderr.splitlines()
+    assert line.endswith(f": cannot listen on {'a' * 64}.example:8000: this is no name of a host")
+
+
+def test_one_process_that_finds_its_port_taken_when_it_is_to_listen_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
+        port = own.getsockname()[1]
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            stranger.bind(own.getsockname())
+            stranger.listen()
+            monkeypatch.setattr("service.workers.bind_each", lambda *_: [own])
+            with pytest.raises(SystemExit) as ended:
+                run_one(
+                    Config(
+                        "math:floor",
+                        interface="asgi3",
+                        lifespan="off",
+                        loop="asyncio",
+                        port=port,
+                        log_config=None,
+                    )
+                )
+        assert ended.value.code == STARTUP_FAILURE
+        [told] = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert told.getMessage() == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
 # The application fails at whatever it is asked.
 FAILING = """
 from uvicorn import Config
 from service import workers
-workers.run(Config("math:floor", interface="asgi3", lifespan="on", port=0, workers=2))
+workers.run_several(Config("math:floor", interface="asgi3", lifespan="on", port=0, workers=2))
 """
 
 
@@ -90,11 +181,25 @@ def test_what_is_left_of_one_process_that_has_just_stopped_is_no_obstacle() -> N
         client.close()
         before.close()
         with pytest.raises(OSError, match="in use"):
-            OwnQueue.bound(socket.AF_INET, address, reuse_address=False)
+            stack.enter_context(socket.socket()).bind(address)
         held = stack.enter_context(OwnQueue.held(socket.AF_INET, address))
-        of_worker = stack.enter_context(pickle.loads(ForkingPickler.dumps(held)))  # noqa: S301 — as uvicorn sends it
+        of_worker = stack.enter_context(in_worker(held))
         of_worker.listen()
         stack.enter_context(socket.create_connection(address))
+
+
+async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
+    port = "0"
+    for workers in ("1", "2", "1"):
+        async with served(artifacts, "--workers", workers, "--port", port) as server:
+            port = str(server.port)
+            transport = httpx.AsyncHTTPTransport(retries=10)
+            async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
+                # Closed by the service first.
+                await client.get("/health/live", headers={"Connection": "close"})
+            await server.stop()
+    with pytest.raises(OSError, match="in use"), socket.socket() as other:
+        other.bind(("127.0.0.1", int(port)))
 
 
 def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
@@ -106,7 +211,7 @@ def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
 
 
 def test_a_worker_that_finds_its_port_taken_says_so_and_ends_the_service(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket() as stranger, OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
         sent = ForkingPickler.dumps(own)
@@ -114,6 +219,7 @@ def test_a_worker_that_finds_its_port_taken_says_so_and_ends_the_service(
         own.close()
         stranger.bind(address)
         stranger.listen()
+        monkeypatch.setattr(os, "getppid", os.getpid)
         with pytest.raises(SystemExit) as ended:
             pickle.loads(sent)  # noqa: S301 — as uvicorn sends it
     assert ended.value.code == STARTUP_FAILURE
@@ -146,13 +252,70 @@ async def test_workers_end_when_what_started_them_was_killed(artifacts: Path) ->
                 await asyncio.sleep(0)
 
 
+def test_a_worker_ends_whose_supervisor_was_killed_before_it_could_ask_to_be_told() -> None:
+    with OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
+        sent = ForkingPickler.dumps(own)
+    # This process has another parent than the one that sent it.
+    with pytest.raises(SystemExit):
+        pickle.loads(sent)  # noqa: S301 — as uvicorn sends it
+
+
+IMPATIENT = """
+from service import workers
+from service.__main__ import main
+workers.STOPPING = 0.1
+main()
+"""
+
+
+@pytest.mark.parametrize("renewed_first", [False, True])
+async def test_a_worker_that_hangs_keeps_the_others_neither_from_stopping_nor_from_being_renewed(
+    artifacts: Path, renewed_first: bool
+) -> None:
+    program = ("-c", IMPATIENT)
+    async with (
+        served(artifacts, "--workers", "2", program=program, CONVSCOPE_DRAIN="0") as server,
+        asyncio.timeout(20),
+    ):
+        while len(workers := _workers(server.process.pid)) < 2:  # noqa: ASYNC110 — nobody tells
+            await asyncio.sleep(0.01)
+        os.kill(workers[0], signal.SIGSTOP)
+        try:
+            if renewed_first:
+                server.process.send_signal(signal.SIGHUP)
+                while not all(map(_is_over, workers)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert await server.stop() == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(workers[0], signal.SIGKILL)
+
+
+def test_a_worker_that_is_to_take_anothers_place_gets_longer_than_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "uvicorn.supervisors.multiprocess.Process.wait_until_ready", lambda _, timeout, *__: timeout
+    )
+    assert Worker(Config("math:floor"), []).wait_until_ready(5) == STARTING
+
+
 def _is_over(process: int) -> bool:
     """Nobody may have waited for what is left of it."""
     status = Path(f"/proc/{process}/status")
     return not status.exists() or "State:\tZ" in status.read_text()
 
 
+def _workers(process: int) -> list[int]:
+    """Those that are there already; uvicorn starts a process besides."""
+    return [one for one in _started(process) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def _started(process: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
 def _children(process: int) -> list[int]:
-    found = [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    found = _started(process)
     assert len(found) >= 2
     return found

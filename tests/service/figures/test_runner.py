@@ -1,14 +1,17 @@
 """service.figures.runner: one process at a time, with a limit, and answers kept."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from service.errors import DeadlinePassed, QueueFull
+from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.figures import runner
 from service.figures.request import FigureRequest
 from service.figures.runner import FigureError, Figures
@@ -74,7 +77,58 @@ async def test_a_figure_that_takes_too_long_is_given_up() -> None:
 async def test_a_figure_that_cannot_be_drawn_is_an_error_and_may_be_asked_for_again(figures: Figures) -> None:
     for _ in range(2):
         with pytest.raises(FigureError):
-            await figures.draw(REQUEST.model_copy(update={"artifacts": Path("/nowhere")}), NEVER)
+            await figures.draw(REQUEST.model_copy(update={"kind": "weights", "layer": "nothing"}), NEVER)
+
+
+async def test_what_cannot_be_drawn_from_now_is_told_in_the_words_of_the_process(figures: Figures) -> None:
+    with pytest.raises(
+        NotReady, match=r"^mnist-baseline 1 cannot be looked into: manifest\.json is missing$"
+    ):
+        await figures.draw(REQUEST.model_copy(update={"artifacts": Path("/nowhere")}), NEVER)
+
+
+async def test_a_process_that_cannot_be_started_is_told(
+    figures: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fails)
+    with pytest.raises(NotReady, match=r"^no figure can be drawn now: Too many open files$"):
+        await figures.draw(REQUEST, NEVER)
+
+
+# There is nowhere that it may write to, which is not to be had for root.
+READ_ONLY = """
+import tempfile
+def nowhere(*_, **__):
+    raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+tempfile.mkdtemp = nowhere
+from service.figures.__main__ import main
+main()
+"""
+
+
+async def test_without_a_folder_to_write_to_nothing_is_drawn_and_the_reason_is_told(
+    figures: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def start_read_only(python: str, *_: str, **options: Any) -> asyncio.subprocess.Process:
+        return await start(python, "-c", READ_ONLY, **options)
+
+    def nowhere(**_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_read_only)
+    monkeypatch.setattr("service.figures.runner.tempfile.TemporaryDirectory", nowhere)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    with pytest.raises(
+        NotReady, match=r"^no figure can be drawn: there is no folder that Matplotlib may write to$"
+    ):
+        await figures.draw(REQUEST, NEVER)
 
 
 async def test_what_is_begun_is_finished_for_who_asks_again_and_what_nobody_waits_for_is_not_begun(

@@ -1,7 +1,11 @@
 """Probes and counters."""
 
+import os
+from pathlib import Path
+
 import httpx
 
+from tests.conftest import serving
 from tests.service.stripes import encoded, stripe
 
 
@@ -28,6 +32,15 @@ async def test_metrics_count_requests_by_route_and_status(client: httpx.AsyncCli
     ):
         assert line in lines
     assert "/made/up" not in answer.text
+
+
+async def test_metrics_of_several_workers_tell_whose_they_are(artifacts: Path) -> None:
+    async with serving(artifacts, workers=2) as client:
+        await client.post("/predict/mnist", content=encoded(stripe(1)))
+        lines = (await client.get("/metrics")).text.splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert samples
+    assert all(f'{{worker="{os.getpid()}",' in line for line in samples)
 
 
 async def test_documentation_is_counted_by_its_routes(client: httpx.AsyncClient) -> None:
