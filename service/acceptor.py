@@ -9,6 +9,7 @@ import uvloop
 
 AT_ONCE = 64
 """Connections that a turn takes: some milliseconds of it."""
+BACKLOG = 100  # uvloop's own
 AT_THE_END = 2048
 """Connections that are taken before nobody is any more: as many as uvicorn lets wait."""
 
@@ -20,6 +21,9 @@ class Loop(uvloop.Loop):
     that open a connection for each request would wait for seconds, and whoever asks whether the service is alive."""
 
     async def create_server(self, protocol_factory: Factory, *arguments: Any, **options: Any) -> Any:
+        given = options.get("sock")
+        if given is not None:  # uvloop would say nothing where somebody else listens there
+            given.listen(options.get("backlog", BACKLOG))
         server = await super().create_server(protocol_factory, *arguments, **options)
         return server if options.get("ssl") else EagerServer(self, server, protocol_factory)
 

@@ -71,6 +71,14 @@ class BoundedProtocol(PatientProtocol):
         # time to be taken for that would depend on how the request was cut into pieces.
         self.headers = []
 
+    def on_message_complete(self) -> None:
+        # Of what came after the body the parser still heeds that the connection is to be closed, and reads no more.
+        if self.headers and not self.parser.should_keep_alive():
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.close_when_heard()
+        super().on_message_complete()
+
     def on_body(self, body: bytes) -> None:
         self.has_body = True
         super().on_body(body)

@@ -71,7 +71,9 @@ else:
             """the latest request whose answer was begun; more may wait behind it"""
 
         def data_received(self, data: bytes) -> None:
-            if self._deaf:
+            if (
+                self._deaf or self._last_word is not None
+            ):  # or the body of what is refused would be another request's
                 return
             if self._held is not None:  # a client that does not wait for its answer
                 data, self._held = self._held + data, None
@@ -116,7 +118,11 @@ else:
                 self.cycle = (
                     self.pipeline[0][0] if self.pipeline else cast("RequestResponseCycle", self._answered)
                 )
-            if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+            cycle = self.cycle
+            if cycle is not None and cycle.scope is self.scope and cycle.response_started:
+                # The message has its answer, or some of it: another would be taken for a part of it, or for the next.
+                self._hang_up()
+            elif cycle is None or cycle.response_complete or cycle.more_body:
                 self._say(problem)
             else:
                 self._last_word = problem
@@ -126,7 +132,7 @@ else:
             """And nothing more. Who is still sending would not get it from a connection that is closed at once."""
             self._last_word, self._deaf = None, True
             if self.cycle is not None and not self.cycle.response_complete:
-                self.cycle.disconnected = True
+                self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
                 self.cycle.message_event.set()
             body = problem.body().model_dump_json(exclude_none=True)
             response = Response(body, problem.status, media_type=PROBLEM_JSON)

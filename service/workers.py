@@ -87,6 +87,24 @@ class Worker(multiprocess.Process):
         return super().wait_until_ready(max(timeout, STARTING), should_exit)
 
 
+class Supervisor(Multiprocess):
+    """Told to stop, it does not first wait for a worker to be ready that takes the place of another: uvicorn looks at
+    signals only between its other work."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, _: object) -> None:
+        self.signal_queue.append(number)
+        self.should_exit.set()
+
+    def terminate_all(self) -> None:
+        self.handle_signals()  # which says what it was told
+        super().terminate_all()
+
+
 class LoneServer(Server):
     """Of the one process. It is given its sockets and says where it listens, as if they were uvicorn's own."""
 
@@ -94,8 +112,6 @@ class LoneServer(Server):
         sockets = sockets or []
         try:
             await super().startup(sockets)
-            for one in sockets:
-                _leave_no_obstacle(one)
         except OSError as error:  # somebody else listens there already
             await self.lifespan.shutdown()
             _refuse(self.config, error)
@@ -105,9 +121,9 @@ class LoneServer(Server):
 def run_one(config: Config) -> None:
     """Serves with this process until it is told to stop. Exits as uvicorn does when it cannot start."""
     sockets = _bound(config, alone)
-    config.load()
     server = LoneServer(config)
     with suppress(KeyboardInterrupt):
+        config.load()
         server.run(sockets)
     if not server.started:
         sys.exit(STARTUP_FAILURE)
@@ -120,7 +136,7 @@ def run_several(config: Config) -> None:
     _let_clients_send()
     # Nothing else says of which class the processes are to be. If one day uvicorn looks elsewhere, theirs are used.
     multiprocess.Process = Worker  # type: ignore[misc]
-    supervisor = Multiprocess(config, sockets=held)
+    supervisor = Supervisor(config, sockets=held)
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # what one process would end with; the supervisor only stops
@@ -179,9 +195,20 @@ def _bind(one: Socket, address: Any, *options: int) -> Socket:
     return one
 
 
-def alone(family: int, address: Any) -> socket.socket:
-    """One to listen on that nobody shares. Raises OSError."""
-    return _alone(socket.socket, family, address)
+class Alone(socket.socket):
+    """One to listen on that nobody shares."""
+
+    def listen(self, *backlog: int) -> None:
+        """From here on its connections, of which the system remembers some for a minute after they have ended, have it
+        from this socket that they are no obstacle to the next service. Raises OSError where somebody else listens."""
+        if os.name == "posix":
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        super().listen(*backlog)
+
+
+def alone(family: int, address: Any) -> Alone:
+    """Raises OSError."""
+    return _alone(Alone, family, address)
 
 
 def _alone(kind: Callable[[int], Socket], family: int, address: Any) -> Socket:
@@ -192,14 +219,10 @@ def _alone(kind: Callable[[int], Socket], family: int, address: Any) -> Socket:
     except OSError:
         if os.name != "posix":  # where it would be taken from who listens
             raise
-        # Connections of a service that has just stopped are no obstacle.
-        return _bind(kind(family), address, socket.SO_REUSEADDR)
-
-
-def _leave_no_obstacle(listening: socket.socket) -> None:
-    """To the next service: its connections, of which the system remembers some for a minute, have this from it."""
-    if os.name == "posix":
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections of a service that has just stopped are no obstacle; a second service that starts now would be.
+        one = _bind(kind(family), address, socket.SO_REUSEADDR)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        return one
 
 
 def _tell(config: Config, sockets: Sequence[socket.socket]) -> None:

@@ -147,3 +147,16 @@ def test_a_loop_takes_all_connections_where_none_of_them_is_anothers(
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("CONVSCOPE_WORKERS", workers)
     assert uvicorns_options(monkeypatch)["loop"] == loop
+
+
+def test_a_port_on_which_somebody_else_listens_is_told() -> None:
+    async def work() -> None:
+        with socket.socket() as ours, socket.socket() as theirs:
+            for one in (ours, theirs):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(ours.getsockname() if one is theirs else ("127.0.0.1", 0))
+            theirs.listen()
+            with pytest.raises(OSError, match="in use"):
+                await asyncio.get_running_loop().create_server(Connection, sock=ours)
+
+    with_loop(work)

@@ -9,7 +9,7 @@ import pytest
 
 from service.bounds import MOST_HEAD, MOST_WAITING
 from tests.service.test_overload import URL
-from tests.service.test_patience import only
+from tests.service.test_patience import ask, connect_reluctantly, everything, only, until_unread
 from tests.service.test_protocol import IMAGE, Full, answer, chunked, full, request
 
 __all__ = ["full"]  # the fixture
@@ -45,8 +45,6 @@ async def test_a_head_without_end_is_refused(full: Full, data: bytes, before: by
     if before:
         assert (await answer(reader))[0] == 200
     status, headers, body = await answer(reader)
-    if data.startswith(CUT_OFF) and status == 200:  # its body was there, and has been answered
-        status, headers, body = await answer(reader)
     assert (status, headers["connection"], headers["content-type"]) == (
         431,
         "close",
@@ -210,5 +208,81 @@ async def test_of_a_request_that_ends_as_none_those_before_it_are_answered_first
     status, headers, body = await answer(reader)
     assert (status, headers["connection"]) == (400, "close")
     assert json.loads(body)["type"] == "/problems/not-http"
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_nothing_is_heard_after_what_is_refused_while_those_before_it_wait(full: Full) -> None:
+    reader, writer = await full.connect()
+    await full.hold(writer)
+    connection = only(full)
+    empty = f"POST {URL} HTTP/1.1\r\nHost: service\r\nContent-Length: 0\r\n\r\n".encode()
+    head = CUT_OFF[: CUT_OFF.index(b"\r\n\r\n")] + b"\r\n\r\n"
+    for piece in (empty + head, b"5;" + LONG[: 2 * MOST_HEAD], b"\r\nhello\r\n0\r\n\r\n" + GET + b"\r\n"):
+        connection.data_received(piece)
+    assert connection._last_word.status == 431
+    full.engine.go.set()
+    assert [(await answer(reader))[0] for _ in range(3)] == [200, 422, 431]
+    assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize("path", [URL, "/predict/mnist/batch"])
+async def test_who_is_refused_while_waiting_to_be_told_to_go_on_is_told_that_only(
+    full: Full, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: service",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue",
+        "",
+        "ZZ",
+    ]
+    writer.write("\r\n".join([*lines, ""]).encode())
+    assert (await answer(reader))[0] == 400
+    assert await reader.read() == b""
+    writer.close()
+    assert [one for one in caplog.records if one.levelname == "ERROR"] == []
+    assert await full.count(500) == 0
+
+
+async def test_a_request_gets_one_answer_whatever_comes_of_its_body(full: Full) -> None:
+    reader, writer = await full.connect()
+    head = CUT_OFF[: CUT_OFF.index(b"\r\n\r\n")] + b"\r\n\r\n"
+    writer.write(head.replace(URL.encode(), b"/nothing"))
+    assert (await answer(reader))[0] == 404
+    writer.write(b"ZZ\r\n")
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_an_answer_that_was_begun_is_cut_off_rather_than_mixed_with_another(full: Full) -> None:
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        asked = ask("/page/vendor/swagger-ui-bundle.js", "Transfer-Encoding: chunked")
+        await asyncio.get_running_loop().sock_sendall(client, asked)
+        await until_unread(connection)
+        assert not connection.cycle.response_complete
+        connection.data_received(b"ZZ\r\n")
+        answered = await everything(client)
+        assert answered.startswith(b"HTTP/1.1 200")
+        assert b"HTTP/1.1 400" not in answered
+
+
+@pytest.mark.parametrize("path", [URL, "/nothing"])
+async def test_a_connection_that_is_to_be_closed_after_all_is_closed(full: Full, path: str) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    body, rest = trailed("Connection: close")
+    writer.write(body.replace(URL.encode(), path.encode()))
+    if path != URL:
+        assert (await answer(reader))[0] == 404
+    writer.write(rest)
+    if path == URL:
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
     assert await reader.read() == b""
     writer.close()

@@ -19,7 +19,7 @@ from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
 
 from service.settings import ROOT
-from service.workers import STARTING, OwnQueue, Worker, alone, bind_each, run_one
+from service.workers import STARTING, OwnQueue, Supervisor, Worker, alone, bind_each, run_one
 from tests.service.test_server import IMAGE, served
 from tests.service.test_settings import started
 
@@ -186,6 +186,41 @@ def test_what_is_left_of_one_process_that_has_just_stopped_is_no_obstacle() -> N
         of_worker = stack.enter_context(in_worker(held))
         of_worker.listen()
         stack.enter_context(socket.create_connection(address))
+
+
+def left_by(before: socket.socket) -> Any:
+    """The address of a service that stopped, with a connection that was its first and that it closed itself."""
+    with before:
+        before.listen()
+        address = before.getsockname()
+        with socket.create_connection(address):
+            before.accept()[0].close()
+    return address
+
+
+@pytest.mark.parametrize("bind", [alone, OwnQueue.held])
+def test_who_came_as_soon_as_one_process_listened_is_no_obstacle_to_the_next_and_a_second_one_is(
+    bind: Bind,
+) -> None:
+    with ExitStack() as stack:
+        address = left_by(alone(socket.AF_INET, ("127.0.0.1", 0)))
+        with pytest.raises(OSError, match="in use"):
+            stack.enter_context(socket.socket()).bind(address)
+        stack.enter_context(bind(socket.AF_INET, address))
+        with pytest.raises(OSError, match="in use"):
+            stack.enter_context(bind(socket.AF_INET, address))
+
+
+def test_a_supervisor_that_is_told_to_stop_waits_for_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[int, Any] = {}
+    monkeypatch.setattr(signal, "signal", told.__setitem__)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        supervisor = Supervisor(Config("math:floor", workers=2), sockets=[])
+        told[number](number, None)
+        assert supervisor.should_exit.is_set()
+        # Of a process that was not even started.
+        monkeypatch.setattr("multiprocessing.context.SpawnProcess.is_alive", lambda _: True)
+        assert not Worker(supervisor.config, []).wait_until_ready(5, supervisor.should_exit)
 
 
 async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
