@@ -230,8 +230,11 @@ async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
             port = str(server.port)
             transport = httpx.AsyncHTTPTransport(retries=10)
             async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
-                # Closed by the service first.
-                await client.get("/health/live", headers={"Connection": "close"})
+                await client.get("/health/live")
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: service\r\nConnection: close\r\n\r\n")
+            await reader.read()  # to its end: closed by the service first
+            writer.close()
             await server.stop()
     with pytest.raises(OSError, match="in use"), socket.socket() as other:
         other.bind(("127.0.0.1", int(port)))
