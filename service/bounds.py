@@ -46,7 +46,7 @@ class BoundedProtocol(PatientProtocol):
 
         The usual request comes in one piece, and costs nothing more than to know how long that is.
         """
-        self._pieces = self._pieces * self.within + len(piece)
+        self._pieces = (self._pieces if self.within else 0) + len(piece)
         message, self.has_body = self.scope, False
         self.parser.feed_data(piece)
         if not self.within:

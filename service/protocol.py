@@ -66,14 +66,12 @@ else:
             self._last_word: Problem | None = None
             """of what came last, which is no request, when those before it are answered"""
             self._deaf = False
-            """after that word"""
+            """since then: the body of what is no request would be taken for that of another"""
             self._answered: RequestResponseCycle | None = None
             """the latest request whose answer was begun; more may wait behind it"""
 
         def data_received(self, data: bytes) -> None:
-            if (
-                self._deaf or self._last_word is not None
-            ):  # or the body of what is refused would be another request's
+            if self._deaf:
                 return
             if self._held is not None:  # a client that does not wait for its answer
                 data, self._held = self._held + data, None
@@ -112,6 +110,7 @@ else:
 
         def _end(self, problem: Problem) -> None:
             """What came before is answered before."""
+            self._deaf = True
             self.logger.warning(problem.detail)
             if self.pipeline and self.cycle.more_body:  # of the message itself, whose turn never comes
                 self.pipeline.popleft()
@@ -130,7 +129,7 @@ else:
 
         def _say(self, problem: Problem) -> None:
             """And nothing more. Who is still sending would not get it from a connection that is closed at once."""
-            self._last_word, self._deaf = None, True
+            self._last_word = None
             if self.cycle is not None and not self.cycle.response_complete:
                 self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
                 self.cycle.message_event.set()

@@ -115,16 +115,21 @@ class LoneServer(Server):
         except OSError as error:  # somebody else listens there already
             await self.lifespan.shutdown()
             _refuse(self.config, error)
-        _tell(self.config, sockets)
+        if self.started:
+            _tell(self.config, sockets)
 
 
 def run_one(config: Config) -> None:
     """Serves with this process until it is told to stop. Exits as uvicorn does when it cannot start."""
     sockets = _bound(config, alone)
     server = LoneServer(config)
-    with suppress(KeyboardInterrupt):
-        config.load()
-        server.run(sockets)
+    try:
+        with suppress(KeyboardInterrupt):
+            config.load()
+            server.run(sockets)
+    finally:
+        for one in sockets:
+            one.close()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

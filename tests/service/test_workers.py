@@ -240,6 +240,17 @@ async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
         other.bind(("127.0.0.1", int(port)))
 
 
+def test_one_process_that_cannot_start_does_not_say_that_it_runs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "uvicorn.error")
+    failing = Config("math:floor", interface="asgi3", lifespan="on", loop="asyncio", port=0, log_config=None)
+    with pytest.raises(SystemExit) as ended:
+        run_one(failing)
+    assert ended.value.code == STARTUP_FAILURE
+    said = [record.getMessage() for record in caplog.records]
+    assert "Application startup failed. Exiting." in said
+    assert not [one for one in said if "running on" in one]
+
+
 def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", FAILING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
