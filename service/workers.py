@@ -115,7 +115,7 @@ class LoneServer(Server):
         except OSError as error:  # somebody else listens there already
             await self.lifespan.shutdown()
             _refuse(self.config, error)
-        if self.started:
+        if self.started:  # an older uvicorn comes here where it could not start, too
             _tell(self.config, sockets)
 
 
