@@ -39,7 +39,7 @@ def measure(bench: Bench, section: Section) -> None:
         ]
         with subprocess.Popen([*command, "--json", str(result)], cwd=ROOT, start_new_session=True) as load:  # noqa: S603
             try:
-                readings = _watched(bench, child, load, seconds)
+                readings = _watched(bench, section, child, load, seconds)
             finally:
                 load.terminate()
         if load.returncode:
@@ -49,14 +49,16 @@ def measure(bench: Bench, section: Section) -> None:
 
 
 def _watched(
-    bench: Bench, child: Child, load: "subprocess.Popen[bytes]", seconds: float
+    bench: Bench, section: Section, child: Child, load: "subprocess.Popen[bytes]", seconds: float
 ) -> list[tuple[float, float]]:
-    """(seconds, megabytes) until the load is over."""
+    """(seconds, megabytes) until the load is over; the section has what was read also if it never is."""
     began, said = time.monotonic(), 0.0
     readings: list[tuple[float, float]] = []
+    kept = section.rounds.setdefault("soak: MB", [])
     while load.poll() is None:
         now = time.monotonic() - began
         readings.append((now, child.memory_mb()))
+        kept.append(readings[-1][1])
         if now >= said:
             bench.say(f"soak: {now:.0f} of {seconds:.0f} s, {readings[-1][1]:.1f} MB")
             said += 30
@@ -66,7 +68,6 @@ def _watched(
 
 def _memory(section: Section, readings: list[tuple[float, float]], seconds: float) -> None:
     """`readings` are (seconds, megabytes) of a soak that was to last `seconds`."""
-    section.rounds["soak: MB"] = [megabytes for _, megabytes in readings]
     section.lines.append(
         f"{seconds:.0f} s; memory went from {readings[0][1]:.1f} to {readings[-1][1]:.1f} MB"
     )

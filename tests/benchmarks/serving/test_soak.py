@@ -58,7 +58,7 @@ def test_answers_of_500_are_counted_apart_from_others_that_are_wrong() -> None:
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_load_that_fails_is_no_soak(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    """It has told nothing of what it was answered."""
+    """It has told nothing of what it was answered; how much memory was taken meanwhile is kept."""
 
     @contextmanager
     def service(*_: Any, **__: Any) -> Iterator[SimpleNamespace]:
@@ -90,6 +90,7 @@ def test_a_load_that_fails_is_no_soak(monkeypatch: pytest.MonkeyPatch, status: i
     with pytest.raises(BenchmarkError, match="the mixed load failed") if status else nullcontext():
         measure(bench, section)
     assert ("soak: requests" in section.figures) == (status == 0)
+    assert section.rounds == {"soak: MB": [100.0]}
 
 
 async def test_the_mixed_load_is_mixed_as_its_weights_say(monkeypatch: pytest.MonkeyPatch) -> None:
