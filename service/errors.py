@@ -211,6 +211,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def brief(text: str) -> str:
+    """For a detail: what a client sent, of any length."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
 def listed(values: Sequence[object]) -> str:
     """For a detail: what a client sent, of any number and length."""
     more = f" and {len(values) - MOST_VALUES:,} more" if len(values) > MOST_VALUES else ""
@@ -277,7 +282,7 @@ async def answer(request: Request, error: Exception) -> Response:
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             return _method_not_allowed(request)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            detail = f"there is nothing at {scope['path']}; GET /docs lists every path"
+            detail = f"there is nothing at {brief(scope['path'])}; GET /docs lists every path"
             return problem_response(scope, NotFound(detail))
     return problem_response(scope, InternalError("something failed inside the service; it is in the log"))
 
@@ -304,8 +309,7 @@ def _expected(error: dict[str, Any]) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    return brief(repr(value))
 
 
 def _method_not_allowed(request: Request) -> Response:

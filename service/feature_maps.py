@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from service.artifact_files import unchanged
 from service.aside import Aside
 from service.engines import Engine
-from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, counted
+from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, brief, counted
 from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
+from service.memory import give_back
 
 REMEMBERED = 4  # images whose maps are kept: a page asks for the layers of one image one by one
 
@@ -52,7 +53,7 @@ def find_layer(manifest: Manifest, name: str) -> Layer:
         if layer.name == name:
             return layer
     there = ", ".join(layer.name for layer in manifest.layers)
-    raise UnknownLayer(f"{manifest.name} has no layer {name!r}; it has {there}")
+    raise UnknownLayer(f"{manifest.name} has no layer {brief(name)!r}; it has {there}")
 
 
 def parse_channels(text: str | None, layer: Layer) -> list[int]:
@@ -60,22 +61,34 @@ def parse_channels(text: str | None, layer: Layer) -> list[int]:
     count = layer.shape[-1]
     if text is None:
         return list(range(count))
-    chosen: dict[int, None] = {}
-    for part in text.split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not (_is_index(first) and (not dash or _is_index(last))):
-            raise InvalidParameter(
-                f"channels={text}: {part!r} is neither a channel, as 3, nor a range, as 3-7"
-            )
-        start, stop = int(first), int(last or first)
-        if start > stop:
-            raise InvalidParameter(f"channels={text}: the range {part.strip()} runs backwards")
-        if stop >= count:
-            raise InvalidParameter(
-                f"channels={text}: {layer.name} has {counted(count, 'channel')}, 0 to {count - 1}"
-            )
-        chosen |= dict.fromkeys(range(start, stop + 1))
-    return list(chosen)
+    parts = text.split(",")
+    if len(parts) > count:
+        raise InvalidParameter(
+            f"channels has {counted(len(parts), 'part')}; {layer.name} has {counted(count, 'channel')}"
+        )
+    asked = f"channels={brief(text)}"
+    chosen: list[int] = []
+    new = np.ones(count, bool)
+    for part in parts:
+        first, last = _range(part, layer, asked)
+        # By NumPy: thousands of ranges that overlap would else stop the event loop for seconds.
+        chosen += (first + np.flatnonzero(new[first : last + 1])).tolist()
+        new[first : last + 1] = False
+    return chosen
+
+
+def _range(part: str, layer: Layer, asked: str) -> tuple[int, int]:
+    """Its first and last channel. Raises InvalidParameter, which repeats what was `asked`."""
+    first, dash, last = (piece.strip() for piece in part.partition("-"))
+    if not (_is_index(first) and (not dash or _is_index(last))):
+        raise InvalidParameter(f"{asked}: {brief(part)!r} is neither a channel, as 3, nor a range, as 3-7")
+    start, stop = int(first), int(last or first)
+    if start > stop:
+        raise InvalidParameter(f"{asked}: the range {part.strip()} runs backwards")
+    count = layer.shape[-1]
+    if stop >= count:
+        raise InvalidParameter(f"{asked}: {layer.name} has {counted(count, 'channel')}, 0 to {count - 1}")
+    return start, stop
 
 
 def _is_index(text: str) -> bool:
@@ -149,4 +162,8 @@ class FeatureMaps:
 
     def _release(self, key: Key) -> None:
         del self._alarms[key]
-        self._aside.later(lambda: self._opened.pop(key, None))
+        self._aside.later(lambda: self._close(key))
+
+    def _close(self, key: Key) -> None:
+        self._opened.pop(key, None)
+        give_back()

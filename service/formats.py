@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from service.errors import NotAcceptable
+from service.errors import NotAcceptable, brief
+
+MOST_RANGES = 64  # of what a client accepts: tens of thousands would take the event loop's time
 
 
 def choose_format(request: Request, offers: Mapping[str, str], hint: str | None = None) -> str:
@@ -16,15 +18,17 @@ def choose_format(request: Request, offers: Mapping[str, str], hint: str | None 
     more = f"; {hint}" if hint else ""
     if asked is not None:
         if asked not in offers:
-            raise NotAcceptable(f"format={asked} cannot be made here; {', '.join(offers)} can{more}")
+            raise NotAcceptable(f"format={brief(asked)} cannot be made here; {', '.join(offers)} can{more}")
         return asked
     accept = ", ".join(request.headers.getlist("accept")) or "*/*"
-    ranges = [_media_range(one) for one in accept.split(",")]
+    ranges = [_media_range(one) for one in accept.split(",", MOST_RANGES)[:MOST_RANGES]]
     # Of those that are wanted as much, the first.
     best = max(offers, key=lambda name: _wanted(ranges, offers[name]))
     if _wanted(ranges, offers[best])[0] > 0:
         return best
-    raise NotAcceptable(f"Accept: {accept} cannot be met; there are {', '.join(offers.values())}{more}")
+    raise NotAcceptable(
+        f"Accept: {brief(accept)} cannot be met; there are {', '.join(offers.values())}{more}"
+    )
 
 
 def _media_range(text: str) -> tuple[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import unchanged
-from service.errors import InvalidParameter, NotInArtifact
+from service.errors import InvalidParameter, NotInArtifact, brief
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
 
@@ -145,7 +145,7 @@ def class_of(text: str, classes: list[str], parameter: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 10 and int(text) < len(classes):
         return int(text)
     raise InvalidParameter(
-        f"{parameter}={text} is no class; there are {', '.join(classes)}, or 0 to {len(classes) - 1}"
+        f"{parameter}={brief(text)} is no class; there are {', '.join(classes)}, or 0 to {len(classes) - 1}"
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.artifact_files import change, unreadable
 from service.engines import Engine
-from service.errors import UnknownModel, UnknownVersion, counted
+from service.errors import UnknownModel, UnknownVersion, brief, counted
 from service.manifest import ALIASES, MANIFEST, MODEL, NAME_PATTERN, VERSION_PATTERN, Manifest, served_files
 from service.memory import give_back
 from service.model import Model, RefusedError
@@ -55,7 +55,9 @@ class Snapshot:
             return next(reversed(versions.values()))
         if version not in versions:
             refused = self._refused(self.aliases.get(name, name), version)
-            raise UnknownVersion(f"{name} has no version {version!r}; it has {', '.join(versions)}{refused}")
+            raise UnknownVersion(
+                f"{name} has no version {brief(version)!r}; it has {', '.join(versions)}{refused}"
+            )
         return versions[version]
 
     def get(self, name: str) -> Model | None:
@@ -83,7 +85,7 @@ class Snapshot:
 
     def _unknown(self, name: str) -> str:
         there = ", ".join([*self.aliases, *self.versions]) or "none"
-        return f"there is no model {name!r}; there are {there}{self._refused(name)}"
+        return f"there is no model {brief(name)!r}; there are {there}{self._refused(name)}"
 
     def _refused(self, name: str, version: str | None = None) -> str:
         """What was refused of this name, or its one version, with the reason, as the end of a sentence."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import samples_folder
-from service.errors import UnknownDataset, UnknownSample
+from service.errors import UnknownDataset, UnknownSample, brief
 from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
 
 
@@ -63,7 +63,9 @@ class Samples:
         self._seen.update(self.datasets())
         if dataset not in self._seen:
             there = ", ".join(sorted(self._seen)) or "none"
-            raise UnknownDataset(f"there are no test images of {dataset!r}; there are those of {there}")
+            raise UnknownDataset(
+                f"there are no test images of {brief(dataset)!r}; there are those of {there}"
+            )
         folder = samples_folder(self._artifacts, dataset)
         with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:
             return SampleSet(dataset, arrays["images"], arrays["labels"], _votes(folder / VOTES))

@@ -6,7 +6,7 @@ from functools import partial
 from io import BytesIO
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote, urlencode
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -42,6 +42,7 @@ from service.errors import (
     UnknownModel,
     UnknownSample,
     UnknownVersion,
+    brief,
 )  # fmt: skip
 from service.feature_maps import Activations, find_layer, parse_channels, statistics
 from service.formats import choose_format
@@ -177,7 +178,7 @@ def _check(request: Request, model: Model, query: _Shown) -> str:
         return choose_format(request, OF_A_LAYER)
     a_layer = f"layer={model.manifest.layers[0].name}"
     if query.channels is not None:
-        raise InvalidParameter(f"channels={query.channels} needs a layer, as {a_layer}")
+        raise InvalidParameter(f"channels={brief(query.channels)} needs a layer, as {a_layer}")
     return choose_format(request, OF_ALL, f"{ONLY_OF_A_LAYER} need a layer, as {a_layer}")
 
 
@@ -232,7 +233,8 @@ def _link(looked: _Looked, layer: Layer, kind: str) -> str:
 def _one_layer(looked: _Looked, layer: Layer, chosen: str) -> bytes:
     channels = parse_channels(looked.query.channels, layer)
     whole = looked.maps[layer.name]
-    values = whole if len(channels) == layer.shape[-1] else whole[..., channels]
+    in_order = channels == list(range(layer.shape[-1]))  # all of them may be asked for in another
+    values = whole if in_order else whole[..., channels]
     match chosen:
         case "png":
             return _picture(looked, layer, values, channels)
@@ -292,5 +294,7 @@ def _npz(arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
     file = BytesIO()
     with ZipFile(file, "w") as archive:  # what np.savez does, but a layer may have any name
         for name, values in arrays.items():
-            archive.writestr(f"{name}.npy", _npy(values))
+            archive.writestr(
+                ZipInfo(f"{name}.npy"), _npy(values)
+            )  # of no time: the same each time it is asked for
     return file.getvalue()

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
-from service.errors import NotFound, Problem, problem_types
+from service.errors import NotFound, Problem, brief, problem_types
 from service.openapi import problems
 from service.page.document import document
 
@@ -34,7 +34,7 @@ async def get_problem(slug: Annotated[str, Path(examples=["unknown-model"])]) ->
     """What one type of problem means and what to do about it."""
     kind = problem_types().get(slug)
     if kind is None:
-        raise NotFound(f"there is no problem {slug!r}; GET /problems lists them")
+        raise NotFound(f"there is no problem {brief(slug)!r}; GET /problems lists them")
     return HTMLResponse(document(kind.title, _explanation(kind)))
 
 

@@ -146,6 +146,19 @@ def test_other_channels_are_refused(text: str) -> None:
         parse_channels(text, LAYER)
 
 
+def test_ranges_that_overlap_are_no_work_and_more_than_channels_are_refused() -> None:
+    wide = LAYER.model_copy(update={"shape": [2048]})
+    assert parse_channels(",".join(["0-2046"] * 2048), wide) == list(range(2047))
+    with pytest.raises(InvalidParameter, match="has 9,000 parts; c has 2,048 channels"):
+        parse_channels(",".join(["0-2047"] * 9000), wide)
+
+
+def test_a_refusal_repeats_no_more_than_can_be_read() -> None:
+    with pytest.raises(InvalidParameter) as refusal:
+        parse_channels("x" * 60_000, LAYER)
+    assert len(str(refusal.value)) < 1000
+
+
 def test_a_channel_that_is_alone_is_no_plural() -> None:
     with pytest.raises(InvalidParameter, match="c has 1 channel, 0 to 0"):
         parse_channels("1", LAYER.model_copy(update={"shape": [2, 2, 1]}))

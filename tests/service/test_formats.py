@@ -39,6 +39,13 @@ def test_accept_may_stand_on_several_lines() -> None:
     assert choose_format(asked, OFFERS) == "json"
 
 
+def test_of_very_many_ranges_the_first_count() -> None:
+    assert choose_format(request(accept="text/html," * 50 + "application/json"), OFFERS) == "json"
+    with pytest.raises(NotAcceptable) as refusal:
+        choose_format(request(accept="text/html," * 5000 + "application/json"), OFFERS)
+    assert len(str(refusal.value)) < 500
+
+
 def test_the_parameter_comes_before_accept() -> None:
     assert choose_format(request("format=png", "application/json"), OFFERS) == "png"
 

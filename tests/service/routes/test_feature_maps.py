@@ -1,9 +1,11 @@
 """/models/{model}/feature-maps of shipped models."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import httpx
 import numpy as np
@@ -102,6 +104,28 @@ async def test_a_vector_is_a_list(client: httpx.AsyncClient, maps: dict[str, NDA
 async def test_channels_come_as_asked_and_once(client: httpx.AsyncClient) -> None:
     whole = await values(client, "layer=conv2d")
     assert np.array_equal(await values(client, "layer=conv2d&channels=7,0-2, 1"), whole[..., [7, 0, 1, 2]])
+
+
+@pytest.mark.parametrize("kind", ["json", "npy", "npz"])
+async def test_all_channels_come_as_asked_too(client: httpx.AsyncClient, kind: str) -> None:
+    """Also the labels of the png's columns are in this order."""
+    query = f"layer=softmax&format={kind}&channels="
+    whole, turned = [(await client.get(f"{PATH}?{query}{asked}")).content for asked in ("0-9", "9,0-8")]
+
+    def read(content: bytes) -> NDArray[np.float32]:
+        if kind == "json":
+            return np.array(json.loads(content)["values"])
+        loaded = np.load(BytesIO(content))
+        return np.asarray(loaded["softmax"] if kind == "npz" else loaded)
+
+    assert np.array_equal(read(turned), read(whole)[[9, *range(9)]])
+
+
+async def test_a_file_tells_no_time_and_so_is_the_same_whenever_it_is_asked_for(
+    client: httpx.AsyncClient,
+) -> None:
+    archive = ZipFile(BytesIO((await client.get(f"{PATH}?format=npz")).content))
+    assert {one.date_time for one in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 async def test_an_image_sent_is_looked_at_like_the_sample_it_is(client: httpx.AsyncClient) -> None:
