@@ -8,6 +8,7 @@ import logging
 import re
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
+from errno import EMFILE, ENFILE
 from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -291,6 +292,9 @@ def unforeseen(error: BaseException, method: str, path: str) -> Problem:
     """What a client is told of a failure that is no problem of its own, and of being cancelled. Logs the failure."""
     if isinstance(error, CancelledError):  # by a server that stops and has waited for as long as it may
         return NotReady("the service is stopping, and has no time left for this request")
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):  # by whoever holds many connections
+        log.warning("%s %s: %s", method, printable(path), error)
+        return NotReady("too many files and connections are open already; ask again in a moment")
     log.error("%s %s failed", method, printable(path), exc_info=error)
     return InternalError("something failed inside the service; it is in the log")
 

@@ -1,6 +1,8 @@
 """Probes, and counters for Prometheus."""
 
 import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
@@ -8,6 +10,7 @@ from pydantic_core import to_json
 from service.dependencies import SnapshotDep, service_of
 from service.errors import NotReady
 from service.metrics import MEDIA_TYPE
+from service.model import Model
 from service.openapi import example, problems
 from service.schemas import Health
 
@@ -51,6 +54,15 @@ async def metrics(request: Request) -> Response:
     """Requests, their seconds, rows of each run, and how many images wait: of the worker that answers. Where there are
     several, the label `worker` tells which it is."""
     service = service_of(request)
-    waiting = {model.name: model.waiting_rows for model in service.store.snapshot.all()}
     worker = os.getpid() if service.settings.workers > 1 else None
-    return Response(service.metrics.text(waiting, worker), media_type=MEDIA_TYPE)
+    return Response(
+        service.metrics.text(waiting(service.store.snapshot.all()), worker), media_type=MEDIA_TYPE
+    )
+
+
+def waiting(models: Iterable[Model]) -> Mapping[str, int]:
+    """Images by the name of their model, whatever its version."""
+    rows: Counter[str] = Counter()
+    for model in models:
+        rows[model.name] += model.waiting_rows
+    return rows

@@ -1,7 +1,9 @@
 """What the observer adds to every request, whatever the application does."""
 
 import asyncio
+import errno
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -64,6 +66,17 @@ async def test_who_is_cancelled_before_an_answer_was_begun_is_told_that_the_serv
     assert b"not-ready" in body["body"]
     with pytest.raises(asyncio.CancelledError):
         await observed(Application(START, error=asyncio.CancelledError()), scope_of())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+async def test_too_many_open_files_are_no_fault_of_the_code(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, body = await observed(Application(error=OSError(number, os.strerror(number))), scope_of())
+    assert (start["status"], b"too many files" in body["body"]) == (503, True)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    start, _ = await observed(Application(error=OSError(errno.EIO, "a broken disk")), scope_of())
+    assert start["status"] == 500
 
 
 async def test_a_path_writes_no_lines_and_no_commands_into_the_log(caplog: pytest.LogCaptureFixture) -> None:

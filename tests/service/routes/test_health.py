@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 
+from service.routes.health import waiting
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe
 
@@ -32,6 +35,13 @@ async def test_metrics_count_requests_by_route_and_status(client: httpx.AsyncCli
     ):
         assert line in lines
     assert "/made/up" not in answer.text
+
+
+def test_images_that_wait_for_any_version_of_a_model_wait_for_it() -> None:
+    versions: Any = [
+        SimpleNamespace(name=name, waiting_rows=rows) for name, rows in (("a", 3), ("b", 1), ("a", 0))
+    ]
+    assert waiting(versions) == {"a": 3, "b": 1}
 
 
 async def test_metrics_of_several_workers_tell_whose_they_are(artifacts: Path) -> None:
