@@ -119,6 +119,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 _correct_problems(operation["responses"])
+                _fill_in(operation.get("parameters", []))
         _restore_examples(app, schema["paths"])
         for name in VALIDATION_SCHEMAS:
             schema.get("components", {}).get("schemas", {}).pop(name, None)
@@ -136,6 +137,15 @@ def _correct_problems(responses: dict[str, Any]) -> None:
         elif PROBLEM_JSON in content:
             [schema] = [entry["schema"] for entry in content.values() if "schema" in entry]
             response["content"] = {PROBLEM_JSON: {**content[PROBLEM_JSON], "schema": schema}}
+
+
+def _fill_in(parameters: list[dict[str, Any]]) -> None:
+    """The page with the documentation offers what stands here, and not the examples that FastAPI puts into the schema:
+    an operation could not be tried without typing all of its path."""
+    for parameter in parameters:
+        examples = parameter["schema"].get("examples")
+        if parameter["in"] == "path" and examples:
+            parameter["example"] = examples[0]
 
 
 def _restore_examples(app: FastAPI, paths: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ class TensorFlow:
             lambda images: model(images, training=False),
             input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)],
         )
+        # Traced now: when a call does it, TensorFlow takes all models for one that is traced time and again, and warns.
+        self._call.get_concrete_function()
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         answer: NDArray[np.float32] = self._call(images).numpy()

@@ -149,7 +149,9 @@ def _json(text: bytes | memoryview) -> object:
     try:
         return from_json(bytes(text), allow_inf_nan=False)
     except ValueError as error:
-        raise InvalidParameter(f"the request is no JSON: {error}") from None
+        raise InvalidParameter(
+            f"the request is no JSON: {error}; pixels alone need the header {LENGTH_HEADER}: 0"
+        ) from None
 
 
 def _input(head: Object, spec: InputSpec, max_files: int) -> tuple[Form, object, object]:

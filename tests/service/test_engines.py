@@ -183,6 +183,15 @@ def test_an_image_of_another_shape_is_no_image_of_the_models(engine: EngineName)
         opened_engine.run(np.zeros((1, 1, 28, 1), np.uint8))
 
 
+def test_tensorflow_does_not_take_several_models_for_one_that_is_traced_time_and_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pictures, _ = test_set("mnist")
+    for _ in range(8):  # as at the start of a service, which lets go of each
+        opened("mnist-8-filters", "tensorflow").run(pictures[:1])
+    assert "retracing" not in caplog.text
+
+
 @pytest.mark.parametrize("engine", INSTALLED)
 def test_images_are_read_as_they_lie_and_left_so(engine: EngineName) -> None:
     """As a request's bytes are: nobody may write to them. Or a view that skips some."""

@@ -208,7 +208,7 @@ async def test_a_version_in_the_query_is_refused_instead_of_passed_over(
         ("GET", "/v2/nothing", 404, "nothing at /v2/nothing"),
         ("GET", INFER, 405, "POST"),
         ("POST", "/v2/health/live", 405, "GET"),
-        ("POST", INFER, 400, "no JSON"),
+        ("POST", INFER, 400, "pixels alone need the header Inference-Header-Content-Length: 0"),
     ],
 )
 async def test_errors_are_in_the_protocols_own_form(

@@ -1,6 +1,7 @@
 """What /docs, /redoc, /problems and /openapi.json promise."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ from service import schemas, schemas_inside
 from service.errors import Problem, problem_types
 from service.manifest import sha256_of
 from service.settings import ROOT
+from tests.conftest import serving
+from tests.service.shipped import linked
 
 VENDOR = ROOT / "service" / "page" / "vendor"
 
@@ -105,6 +108,23 @@ async def test_every_operation_has_a_tag_a_description_and_an_example(document: 
         content = operation["responses"]["200"]["content"]
         if "application/json" in content:
             assert content["application/json"]["example"], operation["operationId"]
+
+
+async def test_what_the_page_fills_into_a_path_is_answered(document: dict[str, Any], tmp_path: Path) -> None:
+    """Whoever tries an operation there finds its whole path filled in."""
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    async with serving(linked(shipped, "mnist-baseline")) as client:
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                filled = {
+                    one["name"]: one["example"]
+                    for one in operation.get("parameters", [])
+                    if one["in"] == "path"
+                }
+                if method == "get":
+                    answer = await client.get(path.format(**filled))
+                    assert answer.status_code == 200, (path, answer.text)
 
 
 @pytest.mark.parametrize("path", ["/predict/{model}", "/predict/{model}/top-k", "/predict/{model}/batch"])
