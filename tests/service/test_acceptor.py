@@ -71,6 +71,10 @@ def test_all_who_wait_are_connected_in_a_few_turns(made: list[Connection]) -> No
                     await asyncio.sleep(0)
                     turns += 1
                 assert turns < CLIENTS / 5
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert not server._coming  # nothing is kept of those who are there
+                assert not any(connection.stopped for connection in made)
                 for connection in made:
                     taken: socket.socket = connection.transport.get_extra_info("socket")
                     assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

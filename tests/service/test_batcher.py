@@ -106,8 +106,9 @@ async def test_parts_that_come_while_another_waits_for_its_run_share_it() -> Non
     first = asyncio.create_task(batcher.submit(rows(1, 2)))
     await asyncio.sleep(0)  # it is queued, and its run would begin in the next turn
     second = asyncio.create_task(batcher.submit(rows(3, 4)))
-    await asyncio.gather(first, second)
+    answers = await asyncio.gather(first, second)
     assert engine.runs == [[1, 2, 3, 4]]
+    assert [part[:, 0].tolist() for [part] in answers] == [[2, 4], [6, 8]]
 
 
 async def test_a_caller_alone_never_waits() -> None:
@@ -148,6 +149,7 @@ async def test_who_is_alone_is_answered_at_once() -> None:
     for n in (1, 2, 3):
         assert await alone.come(n) == [2 * n]
     assert (alone.rows, alone.shared, alone.observed) == ([1, 2, 3], [], [1, 1, 1])
+    assert alone.batcher.load._came == 3
     assert not alone.engine.runs
 
 
@@ -172,6 +174,34 @@ async def test_who_is_alone_waits_for_a_run_that_is_on_and_for_one_that_would_bl
     assert not alone.rows
     assert await alone.come(2) == [4]
     assert (alone.rows, alone.engine.runs) == ([2], [[0], [1], [2]])
+
+
+async def test_who_comes_alone_while_a_run_is_on_waits_for_it_even_where_another_would_not_block() -> None:
+    alone = AtOnce()
+    alone.blocks = True
+    first = await occupied(alone.engine, alone.batcher)
+    alone.blocks = False
+    later = asyncio.create_task(alone.come(1))
+    await let_others_run()
+    assert (later.done(), alone.rows, alone.shared) == (False, [], [[0]])
+    alone.engine.open.set()
+    await asyncio.gather(first, later)
+
+
+async def test_who_is_submitted_together_shares_a_run_also_after_one_who_was_alone() -> None:
+    """As the last image of each of several requests: nobody let them in, and so nobody knows that they are alone."""
+    alone = AtOnce()
+    assert await alone.come(1) == [2]
+    await asyncio.gather(*(alone.batcher.submit(rows(n)) for n in (2, 3)))
+    assert (alone.rows, alone.shared) == ([1], [[2, 3]])
+
+
+async def test_too_few_results_for_one_alone_are_an_error() -> None:
+    batcher = Batcher(Engine(), Limits(), at_once=lambda batch: batch[1:])
+    assert batcher.admit_coming() is None
+    await asyncio.sleep(0)
+    with pytest.raises(RunError, match="0 results for 1 rows"):
+        await batcher.submit(rows(1))
 
 
 async def test_who_is_alone_is_told_of_what_failed_and_the_next_is_answered() -> None:
@@ -228,6 +258,22 @@ async def test_a_run_at_once_gives_the_loop_back_where_the_next_would_not_be_ful
     assert await turns_of_runs(rows(1), rows(2), rows(3)) == [0, 1]
 
 
+async def test_runs_at_once_that_fail_give_the_loop_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.batcher, "LONGEST_TURN", 0)
+    turns = LoopTurns()
+
+    def fails(_: Floats) -> Floats:
+        turns.note()
+        raise ArithmeticError
+
+    batcher = Batcher(Engine(), Limits(max_rows=2), at_once=fails)
+    with turns.counted():
+        calls = (batcher.submit(rows(n, n)) for n in range(3))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [RunError] * 3
+    assert turns.noted == [0, 2, 4]
+
+
 async def test_waiting_for_company_ends_when_the_run_is_full() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=3, max_wait=3600))
@@ -243,6 +289,26 @@ async def test_waiting_for_company_ends_in_time() -> None:
     batcher = Batcher(engine, Limits(max_rows=3, max_wait=0.001))
     await asyncio.gather(batcher.submit(rows(0)), batcher.submit(rows(1)))
     assert engine.runs == [[0, 1]]
+
+
+@pytest.mark.parametrize(("most", "waited"), [(3, 0), (100, 3600)])
+async def test_after_a_run_nobody_waits_for_company_that_is_there_or_for_longer_than_the_limit(
+    most: int, waited: float
+) -> None:
+    """Seconds that the oldest has waited while the engine was busy count."""
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=most, max_wait=3600))
+    first = await occupied(engine, batcher)
+    part = asyncio.create_task(batcher.submit(rows(1, 2)))
+    await let_others_run()
+    for entry in batcher._waiting:
+        entry.since -= waited
+    single = asyncio.create_task(batcher.submit(rows(3)))
+    await let_others_run()
+    engine.open.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(first, part, single)
+    assert engine.runs == [[0], [1, 2, 3]]
 
 
 async def test_rows_gather_while_the_engine_is_busy() -> None:
@@ -410,6 +476,21 @@ async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
     await asyncio.gather(first, *others)
 
 
+async def test_a_single_row_waits_for_the_parts_that_have_a_turn_before_it() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=4, max_delay=4.5))
+    batcher.load.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    parts = [asyncio.create_task(batcher.submit(rows(n, n, n))) for n in (1, 2)]
+    await let_others_run()
+    assert batcher.refusal() is None  # nobody is in the lane, and a single row has the next turn
+    single = asyncio.create_task(batcher.submit(rows(9)))
+    await let_others_run()
+    assert "the queue holds 7 images, 7 s of work" in str(batcher.refusal())
+    engine.open.set()
+    await asyncio.gather(first, *parts, single)
+
+
 async def test_rows_are_counted_against_the_queue() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))
@@ -418,6 +499,7 @@ async def test_rows_are_counted_against_the_queue() -> None:
     await let_others_run()
     with pytest.raises(QueueFull, match="the queue holds 3 images"):
         await batcher.submit(rows(4, 5))
+    assert batcher.load._came == 1 + 3 + 2  # as offered, whether they are let in or not
     engine.open.set()
     await asyncio.gather(first, fits)
 
@@ -446,6 +528,38 @@ async def test_a_caller_cancelled_during_the_run_strands_nobody() -> None:
     assert (await two)[0].tolist() == [[4]]
 
 
+async def test_a_caller_cancelled_during_a_run_that_fails_strands_nobody() -> None:
+    fail = asyncio.Event()
+
+    async def fails(_: Floats) -> Floats:
+        await fail.wait()
+        raise ArithmeticError
+
+    batcher = Batcher(fails, Limits())
+    one, two = (asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2))
+    await let_others_run()
+    one.cancel()
+    fail.set()
+    async with asyncio.timeout(10):
+        with pytest.raises(RunError):
+            await two
+
+
+async def test_a_caller_cancelled_during_a_run_that_never_ends_keeps_nobody_from_being_told_of_the_stop() -> (
+    None
+):
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = await occupied(engine, batcher)
+    second = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    first.cancel()
+    await let_others_run()
+    await batcher.drain(0)
+    with pytest.raises(NotReady):
+        await second
+
+
 async def test_rows_nobody_wants_any_more_are_dropped() -> None:
     engine = Engine()
     batcher = Batcher(engine, Limits())
@@ -458,6 +572,35 @@ async def test_rows_nobody_wants_any_more_are_dropped() -> None:
     with pytest.raises(CallerGoneError):
         await gone
     assert engine.runs == [[0], [2]]
+
+
+async def test_rows_that_are_dropped_leave_their_room_in_the_queue_and_in_the_run() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=3))
+    first = await occupied(engine, batcher)
+    gone = asyncio.create_task(batcher.submit(rows(1), wanted=lambda: False))
+    cancelled = asyncio.create_task(batcher.submit(rows(2)))
+    here = [asyncio.create_task(batcher.submit(rows(n))) for n in (3, 4, 5)]
+    await let_others_run()
+    cancelled.cancel()
+    engine.open.set()
+    await asyncio.gather(first, gone, *here, return_exceptions=True)
+    assert engine.runs == [[0], [3, 4, 5]]
+    assert batcher.waiting_rows == 0
+
+
+@pytest.mark.parametrize("values", [(1,), (1, 2)])
+async def test_every_deadline_ends_a_wait_and_not_only_the_first(values: tuple[int, ...]) -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    first = await occupied(engine, batcher)
+    now = asyncio.get_running_loop().time()
+    calls = [batcher.submit(rows(*values), deadline=now + wait) for wait in (0.03, 0.01, 0.02)]
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DeadlinePassed] * 3
+    engine.open.set()
+    await first
 
 
 async def test_a_past_deadline_ends_the_wait_and_the_row_is_not_run() -> None:
@@ -553,12 +696,13 @@ async def test_draining_finishes_what_is_queued_and_takes_nothing_more() -> None
 
 async def test_draining_has_a_limit() -> None:
     engine = Engine()
-    batcher = Batcher(engine, Limits(max_rows=1))
+    batcher = Batcher(engine, Limits(max_rows=2))
     first = await occupied(engine, batcher)
     second = asyncio.create_task(batcher.submit(rows(1)))
+    part = asyncio.create_task(batcher.submit(rows(2, 3)))
     await let_others_run()
     await batcher.drain(0.01)
-    answers = await asyncio.gather(first, second, return_exceptions=True)
+    answers = await asyncio.gather(first, second, part, return_exceptions=True)
     assert all(isinstance(answer, NotReady) for answer in answers)
     assert batcher.waiting_rows == 0
     await let_others_run()

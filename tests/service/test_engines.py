@@ -147,6 +147,20 @@ def test_an_engine_reports_to_nobody(engine: EngineName, tmp_path: Path) -> None
     assert left_at_home(home, statement, graph, engine, packages) == []
 
 
+def test_an_engine_has_as_many_threads_as_it_is_told() -> None:
+    model: Any = opened("mnist-8-filters", "onnxruntime", threads=3)
+    assert model._session.get_session_options().intra_op_num_threads == 3
+    model = opened("mnist-8-filters", "openvino", threads=2)
+    assert model._compiled.get_property("INFERENCE_NUM_THREADS") == 2
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_openvino_is_told_the_precision(precision: Precision) -> None:
+    model: Any = opened("mnist-8-filters", "openvino", precision)
+    hint = model._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    assert hint == {"float32": "f32", "bfloat16": "bf16"}[precision]
+
+
 def test_openvino_leaves_its_threads_to_the_scheduler() -> None:
     """Pinned, those of all workers would share one core."""
     model = opened("mnist-8-filters", "openvino")

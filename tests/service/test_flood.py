@@ -1,4 +1,8 @@
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import httptools
 import pytest
@@ -22,6 +26,7 @@ def request(*headers: bytes, body: bytes = b"12345") -> bytes:
         request(b"content-length:5", b"Connection: Keep-Alive", b"X-Expect: expect: transfer-encoding"),
         request(b"CONTENT-LENGTH: \t5 ", b"Content-Type: image/png"),
         request(b"Content-Length: 9", body=b"1\r\n\r\n2345"),
+        request(b"Content-Length: 1000000", body=bytes(1_000_000)),
     ],
 )
 def test_a_usual_request_that_is_there_as_a_whole(data: bytes) -> None:
@@ -206,6 +211,10 @@ async def test_where_there_is_no_room_nobody_waits_for_the_end_of_the_turn() -> 
     house.come("d")
     await asyncio.sleep(0)
     assert house.notes[3:] == ["d"]
+    house.room = 0
+    house.come("efgh")
+    await asyncio.sleep(0)
+    assert house.more == 2 + 3  # each is counted once
 
 
 async def test_who_waited_is_refused_if_there_is_no_room_any_more() -> None:
@@ -237,3 +246,17 @@ async def test_who_was_refused_too_often_is_heard_again_when_the_period_is_over(
         assert not heard.is_set()
         await heard.wait()
         heard.clear()
+
+
+def test_a_period_lasts_as_long_as_its_first_refusal_says_and_each_who_rests_is_told_once() -> None:
+    later = list[tuple[float, Callable[[], None]]]()
+    loop: Any = SimpleNamespace(call_later=lambda *call: later.append(call))
+    rests, heard = Rests(), list[str]()
+    for name in "ab":
+        assert [rests.is_enough(loop, 0.25) for _ in range(ENOUGH + 1)].count(True) == 1
+        rests.rest(partial(heard.append, name))
+        [(seconds, end)] = later
+        assert (seconds, name in heard) == (0.25, False)
+        later.clear()
+        end()
+    assert heard == ["a", "b"]

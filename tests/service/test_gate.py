@@ -1,5 +1,6 @@
 """The gate alone: what it refuses reaches no endpoint, and what it answers is counted."""
 
+import re
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
@@ -157,6 +158,9 @@ def test_what_an_overloaded_model_refused_is_known_by_its_first_line(entrance: E
     entrance.flooded.full = False
     assert entrance.gate.refusal(LINE) is None
     assert LINE in entrance.gate.turns_away
+    entrance.flooded.full = True
+    entrance.refusal("/predict/flooded")
+    assert b"POST /predict/flooded HTTP/1.1" in entrance.gate.turns_away
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -188,6 +192,8 @@ def test_refusals_are_made_anew_where_they_differ(entrance: Entrance) -> None:
     changed = refused("/predict/flooded")
     assert (b"7 images" in changed, b"/predict/flooded" in changed) == (True, True)
     assert refused("/predict/flooded") == changed
+    entrance.flooded.waiting = 8
+    assert b"8 images" in refused("/predict/flooded")
     assert b'"/predict/%66looded"' in refused("/predict/%66looded")
 
 
@@ -210,6 +216,8 @@ async def test_an_answer_is_the_endpoints_and_is_counted(entrance: Entrance) -> 
     assert answer is not None
     assert (answer.status_code, answer.body) == (200, b"idle")
     assert entrance.counted(200)
+    [seconds] = re.findall(r"convscope_request_seconds_sum\{.*\} (.*)", entrance.metrics.text({}))
+    assert 0 < float(seconds) < 10
 
 
 async def test_what_nobody_foresaw_is_logged_and_not_told(

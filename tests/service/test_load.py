@@ -59,6 +59,24 @@ def test_a_flood_is_many_refusals_that_last_and_spare_work(load: Load, overloade
     assert load.overloaded is overloaded
 
 
+def test_however_many_come_there_is_no_flood_where_answering_is_hardly_more_work() -> None:
+    load = Load()
+    load.learn(rows=10, seconds=10 * 0.9 * WORTH_REFUSING)
+    for at in range(400):
+        load.count(refused=True, now=at / 200, callers=50)
+    assert not load.overloaded
+
+
+def test_a_flood_has_to_last_also_where_many_came_before() -> None:
+    load = Load()
+    load.learn(rows=10, seconds=10 * SLOW)
+    for refused, during, overloaded in ((False, 4.0, False), (True, 0.9, False), (True, 0.2, True)):
+        began = 0.0 if load._counted < 0 else load._counted
+        for at in range(100):
+            load.count(refused=refused, now=began + at / 100 * during * LASTING, callers=20)
+        assert load.overloaded is overloaded
+
+
 def test_a_flood_is_forgotten_when_nobody_comes() -> None:
     load = load_of(SLOW, refused=200)
     assert load.overloaded

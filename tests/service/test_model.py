@@ -10,8 +10,10 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+import service.model
 from service.app import create_app
 from service.errors import QueueFull
+from service.load import Load
 from service.model import FLOODED_RUN, LATE, TIMED_RUNS, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
@@ -65,15 +67,33 @@ async def test_a_run_goes_to_a_thread_until_the_loop_is_late_and_again_when_that
     assert first in later
 
 
-@pytest.mark.parametrize(("seconds", "inline"), [(FLOODED_RUN / 2, True), (FLOODED_RUN * 2, False)])
-async def test_a_flooded_loop_does_short_runs_itself(app: FastAPI, seconds: float, *, inline: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "rows", "inline"),
+    [(FLOODED_RUN / 2, 1, True), (FLOODED_RUN * 2, 1, False), (FLOODED_RUN / 2, 4, False)],
+)
+async def test_a_flooded_loop_does_short_runs_itself(
+    app: FastAPI, seconds: float, rows: int, *, inline: bool
+) -> None:
     async with app.router.lifespan_context(app):
         model: Model = app.state.service.store.snapshot.find("mnist")
         engine = WatchedEngine(model)
         model._batcher.load.learn(1000, 1000 * seconds)
         flood(model._batcher.load, until=asyncio.get_running_loop().time())
-        await model.predict(IMAGES)
+        await model.predict(np.repeat(IMAGES, rows, axis=0))
     assert (engine.threads[0] is threading.current_thread()) is inline
+
+
+@pytest.mark.parametrize("inline_run", [0, 10])
+async def test_the_time_of_a_run_is_that_of_all_its_images(
+    artifacts: Path, inline_run: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=inline_run))
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        model._batcher.load = Load()
+        monkeypatch.setattr(service.model, "perf_counter", iter([0.0, 8.0, 8.0]).__next__)
+        await model.predict(np.repeat(IMAGES, 4, axis=0))
+    assert model._batcher.load.seconds(1) == 2
 
 
 @pytest.mark.parametrize(("inline_run", "runs", "inline"), [(0, 2, False), (10, 2 * TIMED_RUNS, True)])

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,19 @@ async def test_a_truncated_file_is_refused(artifacts: Path) -> None:
     assert "bytes, not" in reasons(await store_of(artifacts).reload())["stripes"]
 
 
+@pytest.mark.parametrize("keep_open", ["all", "none"])
+async def test_a_version_is_refused_also_for_a_file_that_predictions_do_not_need(
+    artifacts: Path, keep_open: str
+) -> None:
+    folder = artifacts / "models" / "stripes" / "1"
+    (folder / "history.json").write_text("[]")
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    rewrite(folder, files=files | {"history.json": file_entry(folder / "history.json").model_dump()})
+    (folder / "history.json").write_text("{}")
+    snapshot = await store_of(artifacts, keep_open=keep_open).reload()
+    assert reasons(snapshot)["stripes"] == "history.json has another checksum than the manifest says"
+
+
 async def test_a_missing_file_is_refused(artifacts: Path) -> None:
     (artifacts / "models" / "stripes" / "1" / MODEL).unlink()
     assert reasons(await store_of(artifacts).reload())["stripes"] == f"{MODEL} is missing"
@@ -118,6 +132,7 @@ async def test_a_folder_without_a_manifest_is_refused(artifacts: Path) -> None:
         ({"files": {"../../secret": {"bytes": 1, "sha256": "0" * 64}}}, "first files"),
         ({"files": {}}, "files lists no model.onnx"),
         ({"name": "another"}, "which is another folder"),
+        ({"version": "2"}, "which is another folder"),
     ],
 )
 async def test_a_manifest_against_the_schema_is_refused(
@@ -183,6 +198,8 @@ async def test_whoever_asks_for_a_refused_version_is_told_why(artifacts: Path) -
     why = r"stripes has no version '1'; it has 2; version 1 was refused: model\.onnx is missing"
     with pytest.raises(UnknownVersion, match=why):
         snapshot.find("stripes", "1")
+    with pytest.raises(UnknownVersion, match=why.replace("stripes", "mnist", 1)):
+        snapshot.find("mnist", "1")
     with pytest.raises(UnknownVersion, match=r"it has 2$"):
         snapshot.find("stripes", "7")
 
@@ -327,9 +344,40 @@ async def test_a_model_that_is_no_alias_any_more_is_not_kept_open(artifacts: Pat
     assert store.let_go() == [model]
 
 
+@pytest.mark.parametrize("inline_run", [0, 10])  # by the model's thread; by the loop
+async def test_an_engine_that_is_used_now_and_then_is_kept(artifacts: Path, inline_run: float) -> None:
+    store = store_of(artifacts, keep_open="none", engine_idle=3600, inline_run=inline_run)
+    model = (await store.reload()).find("mnist")
+    for digit in range(3):  # the first opens it
+        model._used -= 3600
+        assert (await model.predict(stripe(digit)[None])).argmax() == digit
+        while model._batcher.busy:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+        assert store.let_go() == []
+
+
+async def test_an_engine_is_opened_again_by_a_thread(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes some tenths of a second, in which the loop has others to answer."""
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    threads, opens = list[threading.Thread](), model._open
+
+    def noting(engine: Standby) -> None:
+        threads.append(threading.current_thread())
+        opens(engine)
+
+    monkeypatch.setattr(model, "_open", noting)
+    assert (await model.predict(stripe(3)[None])).argmax() == 3
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
+
+
 async def test_an_engine_in_use_is_not_let_go(artifacts: Path) -> None:
     store = store_of(artifacts, keep_open="none", inline_run=0)
     model = (await store.reload()).find("mnist")
+    await model.predict(stripe(3)[None])
+    assert is_open(model)
     answer = asyncio.create_task(model.predict(stripe(3)[None]))
     await asyncio.sleep(0)
     assert not model.let_go(0)

@@ -1,8 +1,10 @@
 """service/open_inference: bodies to images and answers back, without HTTP."""
 
+import gc
 import gzip
 import json
 import struct
+import tracemalloc
 import zlib
 from base64 import b64encode
 from collections.abc import Callable
@@ -85,6 +87,13 @@ def test_every_value_of_a_pixel_survives_as_a_float() -> None:
     head = json.dumps({"inputs": [form | {"parameters": of_size(1024)}]}).encode()
     assert np.array_equal(parse(in_json, None, spec, BOUNDS).images, pixels)
     assert np.array_equal(parse(head + floats.tobytes(), len(head), spec, BOUNDS).images, pixels)
+
+
+def test_a_float_between_two_pixels_is_the_nearest() -> None:
+    floats = ((PIXELS - 0.4) / 255).clip(0).astype("<f4")
+    numbers = FLOATS | {"data": floats.tolist()}
+    assert np.array_equal(read_tensor(**numbers), PIXELS)
+    assert np.array_equal(read_tensor(floats.tobytes(), **FLOATS, parameters=of_size(48)), PIXELS)
 
 
 def test_encoded_images_come_as_base64_or_with_their_lengths() -> None:
@@ -200,6 +209,7 @@ WRONG_BYTES: list[tuple[dict[str, Any], bytes, str]] = [
     (FLOATS | {"parameters": of_size(48)}, b"\x01\x00\x80\x7f" * 12, "from nan to nan"),
     (FILES | {"parameters": of_size(4)}, b"\xff\xff\xff\xff", "element 0 of BYTES ends at byte 4294967299 of 4"),
     (FILES | {"parameters": of_size(5)}, prefixed(b"a"), "element 1 of BYTES ends"),
+    (FILES | {"parameters": of_size(9)}, prefixed(b"a", b"b")[:-1], "element 1 of BYTES ends at byte 10 of 9"),
     (FILES | {"parameters": of_size(2)}, b"\x00\x00", "element 0 of BYTES ends"),
     (FILES | {"parameters": of_size(9)}, prefixed(b"", b"") + b"x", "1 byte too many came after 2 elements"),
     (FILES | {"shape": [1], "parameters": of_size(6)}, prefixed(b"") + b"xy", "2 bytes too many came after 1 element "),
@@ -266,6 +276,16 @@ def test_no_json_says_so(text: bytes) -> None:
 def test_json_that_is_too_long_is_refused_before_it_is_read() -> None:
     with pytest.raises(TooManyBytes, match="Binary tensors may be longer"):
         parse(b"[" * 100_001, None, SPEC, BOUNDS)
+    images = bytes(12_000)
+    binary = TENSOR | {"shape": [2000, 2, 3, 1], "parameters": of_size(len(images))}
+    assert len(read({"inputs": [binary]}, images, Bounds(json_bytes=1000, files=4)).images) == 2000
+
+
+@pytest.mark.parametrize("text", [b" " * 70_000 + json.dumps({"inputs": [TENSOR]}).encode(), b"[" * 70_000])
+def test_after_long_json_garbage_is_collected_again(text: bytes) -> None:
+    with pytest.raises(InvalidParameter):
+        parse(text, None, SPEC, BOUNDS)
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(
@@ -277,7 +297,7 @@ def test_raw_bytes_must_be_whole_images(body: bytes, came: str) -> None:
         parse(body, 0, SPEC, BOUNDS)
 
 
-@pytest.mark.parametrize("value", ["-1", "+1", "101", "1.0", "ten", "", "9" * 400, "²", "0x10"])
+@pytest.mark.parametrize("value", ["-1", "+1", "101", "1.0", "ten", "", "9" * 400, "9" * 5000, "²", "0x10"])
 def test_a_length_that_cannot_be_is_refused(value: str) -> None:
     with pytest.raises(InvalidParameter, match="from 0 to the body's 100"):
         header_length(value, 100)
@@ -299,8 +319,14 @@ class TestInflate:
     def test_stops_where_no_picture_would_be_so_small(
         self, encoding: str, squeeze: Callable[[bytes], bytes]
     ) -> None:
-        with pytest.raises(TooManyBytes):
-            inflate(squeeze(bytes(50_000_000)), encoding, 64_000_000)
+        body = squeeze(bytes(50_000_000))
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooManyBytes):
+                inflate(body, encoding, 64_000_000)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
 
     def test_refuses_what_is_damaged(self, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
         whole = squeeze(bytes(100))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import service.preparation
-from service.errors import NotAnImage, Problem, QueueFull
+from service.callers import CallerGoneError
+from service.errors import DeadlinePassed, NotAnImage, Problem, QueueFull, TooManyPixels
 from service.images import Prepared, PrepareOptions, prepare_each
 from service.manifest import InputSpec
 from service.preparation import SMALL_BYTES, Preparer
@@ -176,9 +177,67 @@ async def test_who_would_wait_for_too_long_is_refused_unless_images_before_are_d
     preparer.close()
 
 
-async def test_what_images_take_is_learned_from_all_that_are_decoded(preparer: Preparer) -> None:
-    await prepare(preparer, [encoded(seven())])
-    assert preparer._load.seconds(1) > 0
+async def test_nobody_is_refused_while_a_thread_is_free_and_the_threads_share_the_work(
+    held: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.preparation, "THREADS", 2)
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
+    preparer._load.learn(1, 30.0)
+    files = [encoded(seven())]
+    running = [asyncio.create_task(prepare(preparer, files)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull, match=r"2 images wait to be decoded, 30 s of work; the limit is 5 s"):
+        await prepare(preparer, files)
+    held.set()
+    assert [len(one) for one in await asyncio.gather(*running)] == [1, 1]
+    preparer.close()
+
+
+async def test_what_is_not_decoded_in_time_is_told_so(held: threading.Event) -> None:
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    data, soon = encoded(seven()), asyncio.get_running_loop().time() + 0.01
+    for call in (
+        preparer.prepare(data, DIGIT, PrepareOptions(), soon),
+        preparer.prepare_each([data], DIGIT, PrepareOptions(), soon),
+    ):
+        async with asyncio.timeout(10):
+            with pytest.raises(DeadlinePassed, match="decoding took longer"):
+                await call
+    held.set()
+    preparer.close()
+
+
+async def test_a_service_that_stops_begins_no_more_of_what_waits_for_a_thread(held: threading.Event) -> None:
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    running, waiting = (asyncio.create_task(prepare(preparer, [encoded(seven())])) for _ in range(2))
+    await asyncio.sleep(0)
+    preparer.close()
+    held.set()
+    assert len(await running) == 1
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_an_image_that_nobody_waits_for_is_not_decoded(preparer: Preparer) -> None:
+    with pytest.raises(CallerGoneError):
+        await preparer.prepare(encoded(seven()), DIGIT, PrepareOptions(), NEVER, wanted=lambda: False)
+
+
+async def test_the_most_pixels_hold_whoever_decodes_them(digits: list[bytes]) -> None:
+    preparer = Preparer(max_pixels=100, max_waiting=64)
+    for data in (digits[0], encoded(seven())):  # by the loop; by a thread
+        with pytest.raises(TooManyPixels):
+            await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
+        assert [type(one) for one in await prepare(preparer, [data])] == [TooManyPixels]
+    preparer.close()
+
+
+async def test_what_images_take_is_learned_from_all_that_are_decoded(
+    preparer: Preparer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.preparation, "perf_counter", iter([0.0, 6.0]).__next__)
+    await prepare(preparer, [encoded(seven())] * 3)
+    assert preparer._load.seconds(1) == 2
     assert (preparer._waiting, preparer._errands, preparer._files) == (0, 0, 0)
 
 
@@ -194,6 +253,27 @@ async def test_what_large_pictures_took_is_given_back_when_nothing_is_decoded_fo
     await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
     assert await asyncio.to_thread(given.wait, 10)
     assert preparer._tidying is None
+
+
+async def test_it_is_given_back_once_also_where_small_pictures_end_last(
+    held: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[bool]()
+    monkeypatch.setattr(service.preparation, "give_back", lambda: given.append(True))
+    monkeypatch.setattr(service.preparation, "REST", 0.001)
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    small, large = (encoded(np.asarray(seven().resize((side, side)))) for side in (100, 400))
+    calls = [preparer.prepare(data, DIGIT, PrepareOptions(), NEVER) for data in (large, small)]
+    both = asyncio.gather(*calls)
+    await asyncio.sleep(0)
+    held.set()
+    await both
+    async with asyncio.timeout(10):
+        while not given:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+    await preparer.prepare(small, DIGIT, PrepareOptions(), NEVER)
+    assert (preparer._tidying, given) == (None, [True])
+    preparer.close()
 
 
 async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:

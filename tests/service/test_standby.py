@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from time import sleep
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ class Opened:
         self.count = 0
 
     def __call__(self) -> Engine:
+        sleep(0.01)  # as long as others need to get here
         self.count += 1
         return Engine(self.count)
 
@@ -63,6 +65,7 @@ def test_threads_that_need_it_at_the_same_time_open_it_once() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(run, range(4))) == [1] * 4
+    assert opened.count == 1
 
 
 def test_one_that_cannot_be_opened_says_so_and_may_be_tried_again() -> None:

@@ -164,6 +164,12 @@ async def test_a_client_that_leaves_is_no_image() -> None:
         await read_one(incoming, field="file", max_bytes=1000)
 
 
+@pytest.mark.parametrize("content_type", ["image/png", FORM])
+async def test_an_empty_body_is_no_batch(content_type: str) -> None:
+    with pytest.raises(InvalidParameter, match="the body is empty; send a multipart/form-data form"):
+        await read_many(request(content_type, b""), field="files", max_bytes=1000, max_files=3)
+
+
 async def test_files_keep_their_order() -> None:
     parts = [(f'name="files"; filename="{n}.png"', b"%d" % n) for n in range(20)]
     uploads = await read_many(request(FORM, form(*parts)), field="files", max_bytes=10_000, max_files=20)

@@ -128,6 +128,7 @@ def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
     plain = png(8, 8)
     assert small_png.read(plain) is not None
     for data in (
+        plain[:29] + bytes([plain[29] ^ 1]) + plain[30:],
         png(8, 8, chunk(b"tRNS", b"\0\0")),
         png(8, 8, depth=16, rows=bytes(8 * 17)),
         png(65, 8),
