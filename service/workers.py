@@ -70,6 +70,21 @@ class Worker(multiprocess.Process):
 
     _stop_by: float | None = None
 
+    def start(self) -> None:
+        """Ctrl-C is for all processes of a terminal. One that has not come to its own code yet would die of it with a
+        traceback, so it hears of it only then."""
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGINT}
+        )  # which the new process has from this one
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        super().target(sockets)
+
     def terminate(self) -> None:
         super().terminate()
         self._stop_by = monotonic() + (self.config.timeout_graceful_shutdown or 0) + STOPPING
@@ -93,12 +108,20 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
+        self._told = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
 
     def _stop(self, number: int, _: object) -> None:
         self.signal_queue.append(number)
         self.should_exit.set()
+
+    def keep_subprocess_alive(self) -> None:
+        """Looks after the workers, and says that the service runs as soon as one of them answers."""
+        super().keep_subprocess_alive()
+        if not self._told and any(worker.is_ready() for worker in self.processes):
+            self._told = True
+            _tell(self.config, self.sockets)
 
     def terminate_all(self) -> None:
         self.handle_signals()  # which says what it was told
@@ -137,7 +160,6 @@ def run_one(config: Config) -> None:
 def run_several(config: Config) -> None:
     """The same with `config.workers` processes, each with a queue of connections of its own. Linux only."""
     held = _bound(config, OwnQueue.held)
-    _tell(config, held)
     _let_clients_send()
     # Nothing else says of which class the processes are to be. If one day uvicorn looks elsewhere, theirs are used.
     multiprocess.Process = Worker  # type: ignore[misc]

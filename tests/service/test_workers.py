@@ -228,8 +228,7 @@ async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
     for workers in ("1", "2", "1"):
         async with served(artifacts, "--workers", workers, "--port", port) as server:
             port = str(server.port)
-            transport = httpx.AsyncHTTPTransport(retries=10)
-            async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
                 await client.get("/health/live")
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET /health/live HTTP/1.1\r\nHost: service\r\nConnection: close\r\n\r\n")
@@ -276,9 +275,10 @@ def test_a_worker_that_finds_its_port_taken_says_so_and_ends_the_service(
 
 
 async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
-    transport = httpx.AsyncHTTPTransport(retries=10)  # the workers listen a little after the port is known
     async with served(artifacts, "--workers", "2") as server:
-        async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
+        async with httpx.AsyncClient(
+            base_url=server.url, timeout=60
+        ) as client:  # it is said to run: it answers
             answer = await client.post("/predict/mnist?preprocess=none", content=IMAGE)
         assert answer.json()["label"] == "5"
         for process in _children(server.process.pid):
@@ -287,10 +287,26 @@ async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
         assert not any("Traceback" in line for line in server.lines)
 
 
+async def test_ctrl_c_while_workers_start_says_no_more_than_that(artifacts: Path) -> None:
+    """As from a terminal: all processes hear it, workers that are still being imported too."""
+    environment = {**os.environ, "CONVSCOPE_ARTIFACTS": str(artifacts), "PORT": "0"}
+    command = [sys.executable, "-m", "service", "--workers", "2"]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    async with asyncio.timeout(60):
+        while len(_workers(process.pid)) < 2:  # noqa: ASYNC110 — nobody tells when they are there
+            await asyncio.sleep(0)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = await process.communicate()
+    assert process.returncode == 0
+    assert b"Received SIGINT" in said
+    assert b"Traceback" not in said
+
+
 async def test_workers_end_when_what_started_them_was_killed(artifacts: Path) -> None:
     async with served(artifacts, "--workers", "2") as server:
-        transport = httpx.AsyncHTTPTransport(retries=10)
-        async with httpx.AsyncClient(base_url=server.url, transport=transport, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             assert (await client.get("/health/live")).status_code == 200
         workers = _children(server.process.pid)
         server.process.kill()
