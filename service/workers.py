@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from time import monotonic
 from typing import Any, NoReturn, TypeVar
 
@@ -73,9 +74,9 @@ class Worker(multiprocess.Process):
     def start(self) -> None:
         """Ctrl-C is for all processes of a terminal. One that has not come to its own code yet would die of it with a
         traceback, so it hears of it only then."""
-        before = signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGINT}
-        )  # which the new process has from this one
+        resource_tracker.ensure_running()  # which multiprocessing starts with the first, and then lets signals in
+        # The new process has this from here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()
         finally:
