@@ -148,6 +148,7 @@ def _put_together(settings: Settings) -> Service:
         samples=Samples(settings.artifacts),
         metrics=metrics,
         aside=aside,
+        drawing=Aside(max_waiting=settings.max_aside, name="drawing"),
         feature_maps=FeatureMaps(
             settings.artifacts, open_feature_maps, aside, idle=settings.feature_maps_idle
         ),
@@ -173,6 +174,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.preparer.close()
     service.feature_maps.close()
     service.aside.close()
+    service.drawing.close()
     await service.figures.close()
     log.info("stopped")
 

@@ -1,4 +1,4 @@
-"""A thread for what nobody should have to wait behind: looking inside models, and drawing."""
+"""Threads for what nobody should have to wait behind: looking inside models, and drawing."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from service.callers import always
+from service.callers import Wanted, always
 from service.errands import fetch
 from service.errors import DeadlinePassed, QueueFull
 
@@ -20,18 +20,19 @@ T = TypeVar("T")
 class Aside:
     """One thread at low priority, with a bound on what waits for it."""
 
-    def __init__(self, *, max_waiting: int) -> None:
+    def __init__(self, *, max_waiting: int, name: str = "aside") -> None:
         self._max_waiting = max_waiting
         self._waiting = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="aside", initializer=_step_back)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_step_back)
 
-    async def do(self, work: Callable[[], T], deadline: float) -> T:
-        """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed."""
+    async def do(self, work: Callable[[], T], deadline: float, wanted: Wanted = always) -> T:
+        """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, or CallerGoneError
+        where it is not `wanted` by the time the thread has it."""
         if self._waiting >= self._max_waiting:
             raise QueueFull(f"{self._waiting} answers that take longer are being made already")
         self._waiting += 1
         try:
-            return await fetch(self._thread, lambda _: work(), deadline, always, self._free)
+            return await fetch(self._thread, lambda _: work(), deadline, wanted, self._free)
         except TimeoutError:
             raise DeadlinePassed("it took longer than the time allowed for one request") from None
 

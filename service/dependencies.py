@@ -27,7 +27,7 @@ FILE_FIELD = "file"
 FILES_FIELD = "files"
 
 ModelName = Annotated[
-    str, Path(description="a model or an alias: GET /models lists them", examples=["mnist"])
+    str, Path(description="a model or an alias: GET /models lists them", examples=["mnist-baseline"])
 ]
 
 
@@ -41,6 +41,9 @@ class Service:
     samples: Samples
     metrics: Metrics
     aside: Aside
+    """for what is quick, and all that reads files or keeps something"""
+    drawing: Aside
+    """for what takes long and is made of what is at hand: so much of it keeps nobody from the rest"""
     feature_maps: FeatureMaps
     test_answers: TestAnswers
     figures: Figures

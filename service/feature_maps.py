@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from service.artifact_files import unchanged
 from service.aside import Aside
+from service.callers import Wanted, always
 from service.engines import Engine
 from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, brief, counted
 from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
@@ -132,7 +133,9 @@ class FeatureMaps:
         """Name and version of the models whose graphs are open now."""
         return {(name, version) for name, version, _ in self._opened}
 
-    async def of(self, manifest: Manifest, image: NDArray[np.uint8], deadline: float) -> Activations:
+    async def of(
+        self, manifest: Manifest, image: NDArray[np.uint8], deadline: float, wanted: Wanted = always
+    ) -> Activations:
         """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
 
         Raises NotInArtifact, NotReady where a file has changed, and what `Aside.do` does.
@@ -141,7 +144,7 @@ class FeatureMaps:
             raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
         key = (manifest.name, manifest.version, manifest.files[FEATURE_MAPS].sha256)
         self._keep(key)
-        return await self._aside.do(lambda: self._run(key, manifest, image), deadline)
+        return await self._aside.do(lambda: self._run(key, manifest, image), deadline, wanted)
 
     def close(self) -> None:
         for alarm in self._alarms.values():

@@ -1,18 +1,21 @@
 """The test images of each data set, as artifacts/datasets/<data set>/test.npz keeps them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import samples_folder
-from service.errors import UnknownDataset, UnknownSample, brief
+from service.errors import DeadlinePassed, UnknownDataset, UnknownSample, brief
 from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
+
+LISTING = ""  # in place of a data set's name: no folder has it
 
 
 class SampleSet(NamedTuple):
@@ -36,13 +39,14 @@ class SampleSet(NamedTuple):
 
 
 class Samples:
-    """Reads a set when it is first asked for and keeps it: most services never need them."""
+    """Reads a set when it is first asked for and keeps it: most services never need them. All who ask while it is being
+    read share the outcome; what failed is read anew for the next."""
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
         self._seen = set(self.datasets())
         self._sets: dict[str, SampleSet] = {}
-        self._reading = asyncio.Lock()
+        self._readings: dict[str, asyncio.Task[None]] = {}
 
     def datasets(self) -> list[str]:
         """Those that can be looked into now."""
@@ -50,25 +54,53 @@ class Samples:
             return sorted(path.parent.name for path in self._artifacts.glob(f"datasets/*/{TEST_IMAGES}"))
         return []
 
-    async def of(self, dataset: str) -> SampleSet:
-        """Raises UnknownDataset, and NotReady where its files have changed."""
+    async def of(self, dataset: str, deadline: float) -> SampleSet:
+        """By `deadline` on the loop's clock. Raises UnknownDataset, DeadlinePassed, and NotReady where its files have
+        changed."""
         if dataset not in self._sets:
-            async with self._reading:
-                if dataset not in self._sets:
-                    self._sets[dataset] = await asyncio.to_thread(self._read, dataset)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._find(dataset)
+            except TimeoutError:
+                raise DeadlinePassed(
+                    "the test images were not read within the time allowed for one request"
+                ) from None
         return self._sets[dataset]
 
-    def _read(self, dataset: str) -> SampleSet:
+    async def _find(self, dataset: str) -> None:
         # Only names that the folder lists, or did, are opened: what a client sends never becomes a path.
-        self._seen.update(self.datasets())
+        if dataset not in self._seen:
+            await self._shared(LISTING, self._list)
         if dataset not in self._seen:
             there = ", ".join(sorted(self._seen)) or "none"
             raise UnknownDataset(
                 f"there are no test images of {brief(dataset)!r}; there are those of {there}"
             )
-        folder = samples_folder(self._artifacts, dataset)
-        with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:
-            return SampleSet(dataset, arrays["images"], arrays["labels"], _votes(folder / VOTES))
+        await self._shared(dataset, partial(self._read, dataset))
+
+    async def _shared(self, name: str, read: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Waits for it, begun here or by another. Whoever is cancelled leaves it to the others."""
+        if name not in self._readings:
+            self._readings[name] = asyncio.create_task(read())
+            self._readings[name].add_done_callback(lambda task: self._forget(name, task))
+        await asyncio.shield(self._readings[name])
+
+    def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
+        del self._readings[name]
+        if not task.cancelled():
+            task.exception()  # whoever waited may be gone; it is not left unread
+
+    async def _list(self) -> None:
+        self._seen.update(await asyncio.to_thread(self.datasets))
+
+    async def _read(self, dataset: str) -> None:
+        self._sets[dataset] = await asyncio.to_thread(_load, self._artifacts, dataset)
+
+
+def _load(artifacts: Path, dataset: str) -> SampleSet:
+    folder = samples_folder(artifacts, dataset)
+    with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:
+        return SampleSet(dataset, arrays["images"], arrays["labels"], _votes(folder / VOTES))
 
 
 def _votes(path: Path) -> Mapping[int, Votes]:

@@ -14,6 +14,11 @@ from service.manifest import DATASET, TEST_IMAGES, DatasetManifest, file_entry
 from service.settings import Settings
 from tests.service.stripes import SHAPES, stripe, write_aliases, write_model
 
+PATIENT = {
+    "deadline": 100.0,
+    "figure_time": 100.0,
+}  # settings: figures are drawn when nothing else is to be done
+
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Path:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from service.artifact_files import samples_folder, unchanged
 from service.figures.request import FigureRequest
 from service.figures.style import Theme, colour, faint, style
-from service.manifest import TEST_IMAGES, TEST_PROBABILITIES
+from service.manifest import TEST_IMAGES, TEST_PROBABILITIES, Manifest
 from service.reports import Report, reliability, trainings
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
@@ -22,7 +22,7 @@ LINE = 12  # points, of one line of words above a panel
 
 def draw(request: FigureRequest) -> Figure:
     """The figure that is asked for. Raises what Report does for what a model was published without."""
-    reports = [Report.of(request.artifacts, name, version) for name, version in request.models]
+    reports = _reports(request)
     drawings: dict[str, Callable[[], Figure]] = {
         "training": lambda: learning_curves(reports, request.theme),
         "weights": lambda: weights(reports, request.layer, request.theme),
@@ -34,6 +34,12 @@ def draw(request: FigureRequest) -> Figure:
         # Drawn here and not when it is saved: some settings are read as late as that.
         figure.canvas.draw()
         return figure
+
+
+def _reports(request: FigureRequest) -> list[Report]:
+    if request.manifests:
+        return [Report(request.artifacts, Manifest.model_validate_json(one)) for one in request.manifests]
+    return [Report.of(request.artifacts, name, version) for name, version in request.models]
 
 
 def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:

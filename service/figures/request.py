@@ -1,6 +1,5 @@
 """What `python -m service.figures` is asked, as JSON on its standard input."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +19,8 @@ class FigureRequest(BaseModel):
     kind: Kind
     artifacts: Path
     models: tuple[tuple[str, str], ...] = Field(min_length=1, description="name and version of each")
-    created: tuple[datetime, ...] = Field(
-        (), description="of each: tells a version published anew from before"
+    manifests: tuple[str, ...] = Field(
+        (), repr=False, description="of each, as JSON; without them, those that stand in the folders now"
     )
     layer: str | None = Field(None, description="of weights: one layer, else all that have any")
     theme: Literal["light", "dark"] = "light"

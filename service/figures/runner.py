@@ -8,7 +8,9 @@ import sys
 import tempfile
 from collections import OrderedDict
 from contextlib import suppress
+from itertools import starmap
 
+from service.callers import CallerGoneError, Wanted, always
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.figures.request import NOT_READY, FigureRequest
 from service.settings import ROOT
@@ -27,8 +29,10 @@ class _Drawing:
 
     task: asyncio.Task[bytes]
     begun = False
-    waited = 0
-    """by how many"""
+
+    def __init__(self) -> None:
+        self.waiting: list[Wanted] = []
+        """of each who waits, whether they still do"""
 
 
 def _read(task: asyncio.Task[bytes]) -> None:
@@ -53,8 +57,9 @@ class Figures:
         """Whether it need not be drawn any more."""
         return request in self._kept
 
-    async def draw(self, request: FigureRequest, deadline: float) -> bytes:
-        """A PNG file, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, NotReady, FigureError.
+    async def draw(self, request: FigureRequest, deadline: float, wanted: Wanted = always) -> bytes:
+        """A PNG file, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, NotReady, FigureError, or
+        CallerGoneError where it is `wanted` by none of those who wait for it when its turn comes.
 
         What is begun is finished, for whoever asks again; what nobody waits for any more is not begun.
         """
@@ -62,7 +67,7 @@ class Figures:
             self._kept.move_to_end(request)
             return self._kept[request]
         drawing = self._drawings.get(request) or self._begin(request)
-        drawing.waited += 1
+        drawing.waiting.append(wanted)
         try:
             async with asyncio.timeout_at(deadline):
                 return await asyncio.shield(drawing.task)
@@ -72,10 +77,10 @@ class Figures:
                 f"the figure was not ready within the time allowed for one request: {why}; ask again"
             ) from None
         finally:
-            drawing.waited -= 1
-            if not (drawing.waited or drawing.begun):
+            drawing.waiting.remove(wanted)
+            if not (drawing.waiting or drawing.begun):
                 drawing.task.cancel()
-                self._drawings.pop(request, None)
+                self._drop(request, drawing)
 
     async def close(self) -> None:
         tasks = [drawing.task for drawing in self._drawings.values()]
@@ -96,13 +101,18 @@ class Figures:
     async def _make(self, request: FigureRequest, drawing: "_Drawing") -> bytes:
         try:
             async with self._turn:
+                if not any(wanted() for wanted in drawing.waiting):
+                    raise CallerGoneError
                 drawing.begun = True
                 picture = await self._run(request)
                 self._keep(request, picture)
                 return picture
         finally:
-            if self._drawings.get(request) is drawing:
-                del self._drawings[request]
+            self._drop(request, drawing)
+
+    def _drop(self, request: FigureRequest, drawing: "_Drawing") -> None:
+        if self._drawings.get(request) is drawing:  # and not that of somebody who has asked since
+            del self._drawings[request]
 
     async def _run(self, request: FigureRequest) -> bytes:
         process = await self._start()
@@ -117,6 +127,9 @@ class Figures:
                 await process.wait()
         if process.returncode == NOT_READY:
             raise NotReady(said.decode(errors="replace").splitlines()[-1])
+        if (process.returncode or 0) < 0:  # by the operator, or for want of memory
+            log.warning("no figure for %s: signal %d ended its process", request, -(process.returncode or 0))
+            raise NotReady("the figure's process was stopped before it was done; ask again in a moment")
         if process.returncode or not picture:
             log.error("no figure for %s: %s", request, said.decode(errors="replace"))
             raise FigureError(f"the figure process ended with {process.returncode}")
@@ -125,9 +138,10 @@ class Figures:
     async def _start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         try:
+            # In a group of its own: a Ctrl-C is for the service, which still answers what it has accepted.
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "service.figures",
-                stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(),
+                stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(), process_group=0,
             )  # fmt: skip
         except OSError as error:  # no more files may be open, or no more processes be there
             raise NotReady(f"no figure can be drawn now: {error.strerror}") from error
@@ -142,5 +156,9 @@ class Figures:
 
     def _keep(self, request: FigureRequest, picture: bytes) -> None:
         self._kept[request] = picture
-        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > self._max_bytes:
+        while len(self._kept) > 1 and sum(starmap(_size, self._kept.items())) > self._max_bytes:
             self._kept.popitem(last=False)
+
+
+def _size(request: FigureRequest, picture: bytes) -> int:
+    return len(picture) + sum(map(len, request.manifests))

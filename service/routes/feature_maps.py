@@ -126,13 +126,14 @@ async def get_feature_maps(
     served = find_model(request, model, query)
     chosen = _check(request, served, query)
     service = service_of(request)
+    deadline = deadline_of(service)
     dataset = served.manifest.dataset
-    image, label = (await service.samples.of(dataset)).at(query.sample)
-    maps = await service.feature_maps.of(served.manifest, image, deadline_of(service))
+    image, label = (await service.samples.of(dataset, deadline)).at(query.sample)
+    maps = await service.feature_maps.of(served.manifest, image, deadline, still_connected(request))
     about: AboutImage = {
         "sample": {"dataset": dataset, "index": query.sample, "label": served.classes[label]}
     }
-    return await _respond(request, _Looked(served, maps, about, query), chosen)
+    return await _respond(request, _Looked(served, maps, about, query), chosen, deadline)
 
 
 @router.post(
@@ -154,11 +155,12 @@ async def make_feature_maps(
     service = service_of(request)
     upload = await image_of(request, service.settings, query)
     deadline = deadline_of(service)
+    wanted = still_connected(request)
     options = PrepareOptions(query.preprocess, query.invert, query.fit)
     prepared = await service.preparer.prepare(
-        upload.data, served.manifest.input, options, deadline, wanted=still_connected(request)
+        upload.data, served.manifest.input, options, deadline, wanted=wanted
     )
-    maps = await service.feature_maps.of(served.manifest, prepared.image, deadline)
+    maps = await service.feature_maps.of(served.manifest, prepared.image, deadline, wanted)
     about: AboutImage = {
         "preprocessing": {
             "steps": prepared.steps,
@@ -168,7 +170,7 @@ async def make_feature_maps(
         },
         "warnings": prepared.warnings,
     }
-    return await _respond(request, _Looked(served, maps, about, query), chosen)
+    return await _respond(request, _Looked(served, maps, about, query), chosen, deadline)
 
 
 def _check(request: Request, model: Model, query: _Shown) -> str:
@@ -182,14 +184,17 @@ def _check(request: Request, model: Model, query: _Shown) -> str:
     return choose_format(request, OF_ALL, f"{ONLY_OF_A_LAYER} need a layer, as {a_layer}")
 
 
-async def _respond(request: Request, looked: _Looked, chosen: str) -> Response:
+async def _respond(request: Request, looked: _Looked, chosen: str, deadline: float) -> Response:
     service = service_of(request)
+    takes_long = chosen == "png"
     if looked.query.layer is None:
+        takes_long = chosen == "npz"
         make = partial(_npz, looked.maps) if chosen == "npz" else partial(_list, looked)
     else:
         layer = find_layer(looked.model.manifest, looked.query.layer)
         make = partial(_one_layer, looked, layer, chosen)
-    content = await service.aside.do(make, deadline_of(service))
+    lane = service.drawing if takes_long else service.aside
+    content = await lane.do(make, deadline, still_connected(request))
     return Response(content, headers={"Vary": "Accept"}, media_type=OF_A_LAYER[chosen])
 
 

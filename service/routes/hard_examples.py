@@ -3,7 +3,7 @@
 import csv
 from functools import partial
 from io import StringIO
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import ModelName, deadline_of, find_model, refuse_repeated, service_of
+from service.dependencies import (
+    ModelName,
+    deadline_of,
+    find_model,
+    refuse_repeated,
+    service_of,
+    still_connected,
+)
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -31,6 +38,7 @@ from service.hard_examples import (
     Kind,
     Selection,
     Sort,
+    TestAnswers,
     class_of,
     example_at,
     nearest_confusions,
@@ -53,6 +61,7 @@ COLUMNS = (
     "votes_given", "votes_guessed", "votes_neither", "votes_both", "votes_guessed_label",
 )  # fmt: skip
 SHEET_LIMIT = 200  # images of one contact sheet: beyond, nobody looks
+SHORT_LIST = 200  # rows that are made in a few milliseconds
 
 ORDER = {
     "loss": "greatest loss first",
@@ -81,6 +90,16 @@ class HardExamplesQuery(VersionQuery):
     format: str | None = Field(
         None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
     )
+
+
+class _Listing(NamedTuple):
+    """What a list is made of."""
+
+    model: Model
+    samples: SampleSet
+    found: Answers
+    query: HardExamplesQuery
+    selection: Selection
 
 
 class HardExampleQuery(VersionQuery):
@@ -112,31 +131,15 @@ async def list_hard_examples(
     if chosen == "png" and query.limit > SHEET_LIMIT:
         raise InvalidParameter(f"limit is {query.limit}; a contact sheet has at most {SHEET_LIMIT} images")
     selection = _selection(query, served)
-    samples, found = await _answers(request, served)
-    indices = select(found, selection)
-    page = [
-        example_at(found, samples, int(index)) for index in indices[query.offset : query.offset + query.limit]
-    ]
-    headers = {"Vary": "Accept"}
-    if chosen == "png":
-        draw = partial(_sheet, served, samples, page, len(indices), query)
-        sheet = await service_of(request).aside.do(draw, deadline_of(service_of(request)))
-        return Response(sheet, headers=headers, media_type=FORMATS[chosen])
-    items = [item(one, served) for one in page]
-    if chosen == "csv":
-        return Response(_table(items), headers=headers, media_type=FORMATS[chosen])
-    body: HardExampleList = {
-        "model": served.name,
-        "version": served.version,
-        "dataset": served.manifest.dataset,
-        "kind": query.kind,
-        "sort": query.sort,
-        "total": len(indices),
-        "offset": query.offset,
-        "limit": query.limit,
-        "items": items,
-    }
-    return Response(to_json(body), headers=headers, media_type=FORMATS[chosen])
+    service = service_of(request)
+    deadline, wanted = deadline_of(service), still_connected(request)
+    samples = await service.samples.of(served.manifest.dataset, deadline)
+    read = partial(service.test_answers.of, served.manifest, samples)
+    listing = _Listing(served, samples, await service.aside.do(read, deadline, wanted), query, selection)
+    takes_long = chosen == "png" or query.limit > SHORT_LIST
+    lane = service.drawing if takes_long else service.aside
+    content = await lane.do(partial(_list, listing, chosen), deadline, wanted)
+    return Response(content, headers={"Vary": "Accept"}, media_type=FORMATS[chosen])
 
 
 @router.get(
@@ -158,16 +161,25 @@ async def get_hard_example(
     """One test image with all its probabilities, what it is nearest to being taken for, and people's votes."""
     served = find_model(request, model, query)
     choose_format(request, OF_ONE)
-    samples, found = await _answers(request, served)
+    service = service_of(request)
+    deadline = deadline_of(service)
+    samples = await service.samples.of(served.manifest.dataset, deadline)
+    make = partial(_one, service.test_answers, served, samples, index)
+    content = await service.aside.do(make, deadline, still_connected(request))
+    return Response(content, media_type=FORMATS["json"])
+
+
+def _one(test_answers: TestAnswers, model: Model, samples: SampleSet, index: int) -> bytes:
+    found = test_answers.of(model.manifest, samples)
     one = example_at(found, samples, index)
-    classes = served.classes
+    classes = model.classes
     row = found.probabilities[index]
     body: HardExampleDetail = {
-        "model": served.name,
-        "version": served.version,
-        "dataset": served.manifest.dataset,
+        "model": model.name,
+        "version": model.version,
+        "dataset": model.manifest.dataset,
         "kind": one.kind,
-        **item(one, served),
+        **item(one, model),
         "probabilities": [
             {"label": label, "index": at, "probability": float(row[at])} for at, label in enumerate(classes)
         ],
@@ -181,14 +193,33 @@ async def get_hard_example(
             for near in nearest_confusions(found, index)
         ],
     }
-    return Response(to_json(body), media_type=FORMATS["json"])
+    return to_json(body)
 
 
-async def _answers(request: Request, model: Model) -> tuple[SampleSet, Answers]:
-    service = service_of(request)
-    samples = await service.samples.of(model.manifest.dataset)
-    read = partial(service.test_answers.of, model.manifest, samples)
-    return samples, await service.aside.do(read, deadline_of(service))
+def _list(listing: _Listing, chosen: str) -> bytes:
+    """What was chosen of it, in one format."""
+    model, samples, found, query, selection = listing
+    indices = select(found, selection)
+    page = [
+        example_at(found, samples, int(index)) for index in indices[query.offset : query.offset + query.limit]
+    ]
+    if chosen == "png":
+        return _sheet(listing, page, len(indices))
+    items = [item(one, model) for one in page]
+    if chosen == "csv":
+        return _table(items).encode()
+    body: HardExampleList = {
+        "model": model.name,
+        "version": model.version,
+        "dataset": model.manifest.dataset,
+        "kind": query.kind,
+        "sort": query.sort,
+        "total": len(indices),
+        "offset": query.offset,
+        "limit": query.limit,
+        "items": items,
+    }
+    return to_json(body)
 
 
 def _selection(query: HardExamplesQuery, model: Model) -> Selection:
@@ -254,12 +285,10 @@ def _row(one: HardExampleItem) -> dict[str, object]:
     }
 
 
-def _sheet(
-    model: Model, samples: SampleSet, page: list[HardExample], total: int, query: HardExamplesQuery
-) -> bytes:
+def _sheet(listing: _Listing, page: list[HardExample], total: int) -> bytes:
+    model, samples, _, query, selection = listing
     entries = [_entry(one, samples.images[one.index], model.classes) for one in page]
     part = f"{query.offset + 1}–{query.offset + len(page)} of {total:,}" if page else "none"
-    selection = _selection(query, model)
     classes = {"true": selection.true, "predicted": selection.predicted}
     chosen = [f"{name} {model.classes[index]}" for name, index in classes.items() if index is not None]
     title = " · ".join([model.name, query.kind, *chosen, part, ORDER[query.sort]])

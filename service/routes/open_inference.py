@@ -215,7 +215,7 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     if len(layers) < len(outputs):
         answers[PROBABILITIES] = await model.predict(images, deadline=deadline, wanted=wanted)
     if layers:
-        answers |= await _feature_maps(service, model, images, layers, deadline)
+        answers |= await _feature_maps(service, model, images, layers, deadline, wanted)
     head = {"model_name": model.name, "model_version": model.version}
     if asked.id is not None:
         head["id"] = asked.id
@@ -259,12 +259,17 @@ async def _pixels(
 
 
 async def _feature_maps(
-    service: Service, model: Model, images: NDArray[np.uint8], layers: list[str], deadline: float
+    service: Service,
+    model: Model,
+    images: NDArray[np.uint8],
+    layers: list[str],
+    deadline: float,
+    wanted: Wanted,
 ) -> dict[str, Floats]:
     """float32 [N,…] of each layer. Image by image, so that whoever looks at a picture gets a turn between."""
     rows = []
     for image in images:
-        maps = await service.feature_maps.of(model.manifest, image, deadline)
+        maps = await service.feature_maps.of(model.manifest, image, deadline, wanted)
         rows.append([maps[name] for name in layers])
     return {name: np.stack(values) for name, values in zip(layers, zip(*rows, strict=True), strict=True)}
 

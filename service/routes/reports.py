@@ -10,7 +10,14 @@ from pydantic_core import to_json
 from typing_extensions import TypedDict
 
 from service.artifact_files import samples_folder, unchanged
-from service.dependencies import ModelName, deadline_of, find_model, refuse_repeated, service_of
+from service.dependencies import (
+    ModelName,
+    deadline_of,
+    find_model,
+    refuse_repeated,
+    service_of,
+    still_connected,
+)
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -27,11 +34,13 @@ from service.errors import (
 from service.feature_maps import find_layer
 from service.figures.request import FigureRequest, Kind
 from service.formats import choose_format
+from service.hard_examples import TestAnswers
 from service.manifest import HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS
 from service.model import Model
 from service.openapi import BINARY, Responses, example, problems
-from service.reports import Report, gap, most_confused, reliability
+from service.reports import Bin, Report, gap, most_confused, reliability
 from service.routes import inside_examples
+from service.samples import SampleSet
 from service.schemas import VersionQuery
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
 
@@ -90,10 +99,11 @@ async def get_training(
 ) -> Response:
     """Loss and accuracy of every epoch; as png the learning curves, of two models with `against`."""
     served = find_model(request, model, query)
+    deadline = deadline_of(service_of(request))
     if choose_format(request, FORMATS) == "png":
-        return await _figure(request, "training", served, query)
+        return await _figure(request, "training", served, query, deadline)
     _against(request, query)  # the numbers are of one model; one that is not there is an error all the same
-    history = await _aside(request, _report(request, served).history)
+    history = await _aside(request, _report(request, served).history, deadline)
     body: Training = {
         **_named(served),
         "epochs": history,
@@ -116,7 +126,8 @@ async def get_confusion_matrix(
     """Which classes the model takes for which, on the whole test set."""
     served = find_model(request, model, query)
     if choose_format(request, FORMATS) == "png":
-        return await _figure(request, "confusion-matrix", served, query)
+        deadline = deadline_of(service_of(request))
+        return await _figure(request, "confusion-matrix", served, query, deadline)
     metrics, classes = served.manifest.metrics, served.classes
     body: ConfusionMatrix = {
         **_named(served),
@@ -144,10 +155,11 @@ async def get_calibration(
     served = find_model(request, model, query)
     chosen = choose_format(request, FORMATS)
     service = service_of(request)
-    samples = await service.samples.of(served.manifest.dataset)
-    found = await _aside(request, partial(service.test_answers.of, served.manifest, samples))
+    deadline = deadline_of(service)
+    samples = await service.samples.of(served.manifest.dataset, deadline)
+    bins = await _aside(request, partial(_bins, service.test_answers, served, samples), deadline)
     if chosen == "png":
-        return await _figure(request, "calibration", served, query)
+        return await _figure(request, "calibration", served, query, deadline)
     metrics = served.manifest.metrics
     body: Calibration = {
         **_named(served),
@@ -159,7 +171,7 @@ async def get_calibration(
                 "confidence": one.confidence,
                 "accuracy": one.accuracy,
             }
-            for one in reliability(found.probabilities, found.labels)
+            for one in bins
         ],
         "ece": metrics.ece,
         "ece_before_temperature": metrics.ece_before_temperature,
@@ -200,37 +212,41 @@ async def get_layer_weights(
 
 async def _weights(request: Request, model: Model, layer: str | None, query: ComparedQuery) -> Response:
     chosen = choose_format(request, FORMATS)
+    deadline = deadline_of(service_of(request))
     both = [model, *_against(request, query)]
+    reads = [partial(_report(request, one).weights, layer) for one in both]
     first, *others = [
-        {**_named(one), "layers": await _aside(request, partial(_report(request, one).weights, layer))}
-        for one in both
+        {**_named(one), "layers": await _aside(request, read, deadline)}
+        for one, read in zip(both, reads, strict=True)
     ]
     if chosen == "png":
-        return await _figure(request, "weights", model, query, layer)
+        return await _figure(request, "weights", model, query, deadline, layer)
     return _json({**first, "against": others[0]} if others else first)
 
 
 async def _figure(
-    request: Request, kind: Kind, model: Model, query: ReportQuery, layer: str | None = None
+    request: Request, kind: Kind, model: Model, query: ReportQuery, deadline: float, layer: str | None = None
 ) -> Response:
     service = service_of(request)
+    artifacts = service.settings.artifacts
     models = [model, *(_against(request, query) if isinstance(query, ComparedQuery) else [])]
     files = [_needed(one, kind) for one in models]
     figure = FigureRequest(
         kind=kind,
-        artifacts=service.settings.artifacts.resolve(),
+        artifacts=artifacts.resolve(),
         models=tuple((one.name, one.version) for one in models),
-        created=tuple(one.manifest.created for one in models),
+        # Those that are served: a version may have been published anew since, and the JSON tells of this one.
+        manifests=tuple(one.manifest.model_dump_json() for one in models),
         layer=layer,
         theme=query.theme,
     )
     if not service.figures.has(figure):
         for one, names in zip(models, files, strict=True):
             # In this process, which can say what is wrong.
-            await _aside(request, partial(unchanged, service.settings.artifacts, one.manifest, names))
+            await _aside(request, partial(unchanged, artifacts, one.manifest, names), deadline)
         if kind == "calibration":
-            await _aside(request, partial(samples_folder, service.settings.artifacts, model.manifest.dataset))
-    picture = await service.figures.draw(figure, deadline_of(service))
+            await _aside(request, partial(samples_folder, artifacts, model.manifest.dataset), deadline)
+    picture = await service.figures.draw(figure, deadline, still_connected(request))
     return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
 
 
@@ -261,9 +277,13 @@ def _named(model: Model) -> _Named:
     return {"model": model.name, "version": model.version}
 
 
-async def _aside(request: Request, work: Callable[[], T]) -> T:
-    service = service_of(request)
-    return await service.aside.do(work, deadline_of(service))
+def _bins(test_answers: TestAnswers, model: Model, samples: SampleSet) -> list[Bin]:
+    found = test_answers.of(model.manifest, samples)
+    return reliability(found.probabilities, found.labels)
+
+
+async def _aside(request: Request, work: Callable[[], T], deadline: float) -> T:
+    return await service_of(request).aside.do(work, deadline, still_connected(request))
 
 
 def _json(body: object) -> Response:

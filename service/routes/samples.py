@@ -10,8 +10,15 @@ from PIL import Image
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import SamplesDep, SnapshotDep, refuse_repeated
-from service.errors import InvalidParameter, NotAcceptable, NotReady, UnknownDataset, UnknownSample
+from service.dependencies import SamplesDep, SnapshotDep, deadline_of, refuse_repeated, service_of
+from service.errors import (
+    DeadlinePassed,
+    InvalidParameter,
+    NotAcceptable,
+    NotReady,
+    UnknownDataset,
+    UnknownSample,
+)
 from service.formats import choose_format
 from service.model_store import Snapshot
 from service.openapi import BINARY, example, problems
@@ -37,7 +44,7 @@ class SampleQuery(KnownQuery):
     operation_id="get_sample",
     response_model=Sample,
     responses=example(examples.SAMPLE, "the image, or its label and pixels", {"image/png": BINARY})
-    | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter, NotReady),
+    | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter, NotReady, DeadlinePassed),
 )
 async def get_sample(
     request: Request,
@@ -49,7 +56,7 @@ async def get_sample(
 ) -> Response:
     """One test image: a PNG, or its label and pixels as JSON."""
     chosen = choose_format(request, FORMATS)
-    image, label = (await samples.of(dataset)).at(index)
+    image, label = (await samples.of(dataset, deadline_of(service_of(request)))).at(index)
     headers = {"Cache-Control": CACHE, "Vary": "Accept"}
     if chosen == "png":
         return Response(_png(image), headers=headers, media_type=FORMATS[chosen])

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.aside import Aside
+from service.callers import CallerGoneError
 from service.engines import Precision
 from service.errors import DeadlinePassed, InvalidParameter, QueueFull
 from service.feature_maps import REMEMBERED, FeatureMaps, parse_channels, statistics
@@ -88,6 +89,15 @@ async def test_an_idle_graph_is_let_go_and_opened_again(aside: Aside, shipped: M
         while maps.opened:
             await aside.do(lambda: None, NEVER)
         assert len(engines) == opened
+    maps.close()
+
+
+async def test_what_nobody_waits_for_opens_no_graph(aside: Aside, shipped: Manifest) -> None:
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=1000)
+    with pytest.raises(CallerGoneError):
+        await maps.of(shipped, image(0), NEVER, lambda: False)
+    assert (engines, maps.opened) == ([], set())
     maps.close()
 
 

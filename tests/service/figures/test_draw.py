@@ -8,7 +8,7 @@ import pytest
 from matplotlib import colors
 from matplotlib.text import Text
 
-from service.errors import UnknownLayer
+from service.errors import NotReady, UnknownLayer
 from service.figures.draw import draw
 from service.figures.request import FigureRequest
 from tests.service.shipped import ARTIFACTS, MODELS, latest, manifest
@@ -90,6 +90,20 @@ def test_a_confusion_matrix_shows_every_count() -> None:
     shown = sorted(int(text.get_text()) for text in axes.texts)
     matrix = manifest("mnist-baseline")["metrics"]["confusion"]
     assert shown == sorted(count for row in matrix for count in row if count)
+
+
+def test_what_is_drawn_is_what_the_manifests_sent_say() -> None:
+    served = manifest("mnist-baseline")
+    served["metrics"]["confusion"] = [[7 * (row == column) for column in range(10)] for row in range(10)]
+    axes = draw(request("confusion-matrix", "mnist-baseline", manifests=[json.dumps(served)])).axes[0]
+    assert [text.get_text() for text in axes.texts] == 10 * ["7"]
+
+
+def test_a_file_that_the_manifest_sent_does_not_tell_of_is_not_drawn_from() -> None:
+    served = manifest("mnist-baseline")
+    served["files"]["weights.json"]["sha256"] = 64 * "0"
+    with pytest.raises(NotReady, match=r"weights\.json has another checksum"):
+        draw(request("weights", "mnist-baseline", manifests=[json.dumps(served)]))
 
 
 @pytest.mark.parametrize("name", ["mnist-compact", "cifar10-strided"])

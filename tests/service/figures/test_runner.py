@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from service.callers import CallerGoneError
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.figures import runner
 from service.figures.request import FigureRequest
@@ -98,6 +99,33 @@ async def test_a_process_that_cannot_be_started_is_told(
         await figures.draw(REQUEST, NEVER)
 
 
+def run_instead(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    start = asyncio.create_subprocess_exec
+
+    async def start_program(python: str, *_: str, **options: Any) -> asyncio.subprocess.Process:
+        return await start(python, "-c", program, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_program)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+async def test_a_process_that_a_signal_ended_is_no_failure_and_may_be_asked_for_again(
+    figures: Figures, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    program = f"import os, signal; signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), signal.{name})"
+    run_instead(monkeypatch, program)
+    with pytest.raises(NotReady, match=r"^the figure's process was stopped before it was done; ask again"):
+        await figures.draw(REQUEST, NEVER)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_signals_to_the_services_group_do_not_reach_the_process(
+    figures: Figures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_instead(monkeypatch, "import os; print(os.getpgrp() == os.getpid())")
+    assert await figures.draw(REQUEST, NEVER) == b"True\n"
+
+
 # There is nowhere that it may write to, which is not to be had for root.
 READ_ONLY = """
 import tempfile
@@ -112,15 +140,10 @@ main()
 async def test_without_a_folder_to_write_to_nothing_is_drawn_and_the_reason_is_told(
     figures: Figures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = asyncio.create_subprocess_exec
-
-    async def start_read_only(python: str, *_: str, **options: Any) -> asyncio.subprocess.Process:
-        return await start(python, "-c", READ_ONLY, **options)
-
     def nowhere(**_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_read_only)
+    run_instead(monkeypatch, READ_ONLY)
     monkeypatch.setattr("service.figures.runner.tempfile.TemporaryDirectory", nowhere)
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, "/dev/null")
@@ -147,6 +170,60 @@ async def test_what_is_begun_is_finished_for_who_asks_again_and_what_nobody_wait
     assert held.drawn == [REQUEST]
     assert await held.draw(another(), NEVER) == b"picture"
     assert held.drawn == [REQUEST, another()]
+
+
+async def test_what_none_of_those_who_wait_wants_when_its_turn_comes_is_not_begun(held: HeldFigures) -> None:
+    first = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
+    gone = [asyncio.create_task(held.draw(another(), NEVER, lambda: False)) for _ in range(2)]
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await first == b"picture"
+    outcomes = await asyncio.gather(*gone, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [CallerGoneError, CallerGoneError]
+    assert held.drawn == [REQUEST]
+
+
+async def test_one_who_still_waits_has_it_drawn(held: HeldFigures) -> None:
+    first = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
+    others = [
+        asyncio.create_task(held.draw(another(), NEVER, wanted)) for wanted in (lambda: False, lambda: True)
+    ]
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await asyncio.gather(first, *others) == 3 * [b"picture"]
+
+
+async def test_one_who_comes_when_a_figure_is_given_up_has_it_drawn_and_shares_it(held: HeldFigures) -> None:
+    coming = list[asyncio.Task[bytes]]()
+
+    def gone() -> bool:
+        held.go.clear()
+        coming.append(asyncio.create_task(held.draw(another(), NEVER)))
+        return False
+
+    first = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
+    given_up = asyncio.create_task(held.draw(another(), NEVER, gone))
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await first == b"picture"
+    with pytest.raises(CallerGoneError):
+        await given_up
+    coming.append(asyncio.create_task(held.draw(another(), NEVER)))
+    await asyncio.sleep(0)
+    held.go.set()
+    assert await asyncio.gather(*coming) == [b"picture", b"picture"]
+    assert held.drawn == [REQUEST, another()]
+
+
+async def test_what_is_kept_counts_with_the_manifests_it_was_drawn_from(held: HeldFigures) -> None:
+    held.go.set()
+    long = [REQUEST.model_copy(update={"manifests": (letter * 600_000,)}) for letter in "ab"]
+    for request in long:
+        await held.draw(request, NEVER)
+    assert [held.has(request) for request in long] == [False, True]
 
 
 async def test_more_than_may_wait_are_refused(held: HeldFigures, monkeypatch: pytest.MonkeyPatch) -> None:

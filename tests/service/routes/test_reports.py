@@ -1,5 +1,6 @@
 """/models/{model}/training, confusion-matrix, calibration and weights of shipped models."""
 
+import shutil
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from service.figures.request import FigureRequest
+from service.figures.runner import Figures
+from service.manifest import MANIFEST, Manifest
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
-from tests.conftest import serving
-from tests.service.shipped import latest, linked, manifest, test_set
+from tests.conftest import PATIENT, serving
+from tests.service.shipped import ARTIFACTS, latest, linked, manifest, test_set
 
 MODEL = "/models/mnist-l2"
 
@@ -22,7 +26,7 @@ MODEL = "/models/mnist-l2"
 async def client(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Serves mnist-l2 and mnist-baseline, which is `mnist`."""
     artifacts = linked(tmp_path, "mnist-l2", "mnist-baseline", aliases={"mnist": "mnist-baseline"})
-    async with serving(artifacts) as client:
+    async with serving(artifacts, **PATIENT) as client:
         yield client
 
 
@@ -89,6 +93,26 @@ async def test_a_figure_is_drawn_once_and_answers_from_then_on(client: httpx.Asy
     assert (first.status_code, first.headers["Content-Type"]) == (200, "image/png")
     assert Image.open(BytesIO(first.content)).format == "PNG"
     assert (await client.get(f"{path}&format=png")).content == first.content
+
+
+async def test_a_figure_is_of_the_model_that_is_served_whatever_its_folder_says_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = list[Manifest]()
+
+    async def run(_: Figures, request: FigureRequest) -> bytes:
+        drawn.extend(map(Manifest.model_validate_json, request.manifests))
+        return b"picture"
+
+    monkeypatch.setattr(Figures, "_run", run)
+    (tmp_path / "datasets").symlink_to(ARTIFACTS / "datasets")
+    folder = shutil.copytree(latest("mnist-l2"), tmp_path / "models" / "mnist-l2" / "1")
+    served = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    async with serving(tmp_path) as client:
+        (folder / MANIFEST).write_text(served.model_copy(update={"classes": ["a", "b"]}).model_dump_json())
+        for path in (f"{MODEL}/confusion-matrix", f"{MODEL}/training"):
+            assert (await client.get(path, headers={"Accept": "image/png"})).content == b"picture"
+    assert drawn == [served, served]
 
 
 @pytest.mark.parametrize(
