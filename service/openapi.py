@@ -51,11 +51,22 @@ def _body(field: str, files: dict[str, Any], description: str) -> dict[str, Any]
 
 
 def example(
-    body: object, description: str = "the answer", others: dict[str, dict[str, str]] | None = None
+    body: object,
+    description: str = "the answer",
+    others: dict[str, dict[str, str]] | None = None,
+    *,
+    json_first: bool = True,
 ) -> Responses:
-    """Documents a 200 with a real answer; `others` are further media types with their schemas."""
+    """Documents a 200 with a real answer; `others` are further media types with their schemas. The first is to be what
+    comes unless something else is asked for: generated clients take it for what they get."""
     further = {media_type: {"schema": schema} for media_type, schema in (others or {}).items()}
-    return {200: {"description": description, "content": {**further, "application/json": {"example": body}}}}
+    numbers: dict[str, Any] = {"application/json": {"example": body}}
+    return {
+        200: {
+            "description": description,
+            "content": {**numbers, **further} if json_first else {**further, **numbers},
+        }
+    }
 
 
 def problems(*kinds: type[Problem]) -> Responses:
@@ -120,7 +131,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             for operation in path.values():
                 _correct_problems(operation["responses"])
                 _fill_in(operation.get("parameters", []))
-        _restore_examples(app, schema["paths"])
+        _restore(app, schema["paths"])
         for name in VALIDATION_SCHEMAS:
             schema.get("components", {}).get("schemas", {}).pop(name, None)
         app.openapi_schema = schema
@@ -148,13 +159,15 @@ def _fill_in(parameters: list[dict[str, Any]]) -> None:
             parameter["example"] = examples[0]
 
 
-def _restore_examples(app: FastAPI, paths: dict[str, Any]) -> None:
-    """FastAPI drops every null of an example, and an answer has some."""
+def _restore(app: FastAPI, paths: dict[str, Any]) -> None:
+    """FastAPI drops every null of an example, and an answer has some; and it puts JSON first."""
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            content = route.responses.get(200, {}).get("content", {})
-            for media_type, entry in content.items():
-                if "example" in entry:
-                    for method in route.methods or ():
-                        operation = paths[route.path_format][method.lower()]
-                        operation["responses"]["200"]["content"][media_type]["example"] = entry["example"]
+            given = route.responses.get(200, {}).get("content", {})
+            for method in route.methods or ():
+                answer = paths[route.path_format][method.lower()]["responses"]["200"]
+                documented = answer.get("content", {})
+                for media_type, entry in given.items():
+                    if "example" in entry:
+                        documented[media_type]["example"] = entry["example"]
+                answer["content"] = {**{one: documented[one] for one in given}, **documented}

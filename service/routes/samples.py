@@ -43,7 +43,9 @@ class SampleQuery(KnownQuery):
     "/samples/{dataset}/{index}",
     operation_id="get_sample",
     response_model=Sample,
-    responses=example(examples.SAMPLE, "the image, or its label and pixels", {"image/png": BINARY})
+    responses=example(
+        examples.SAMPLE, "the image, or its label and pixels", {"image/png": BINARY}, json_first=False
+    )
     | problems(UnknownDataset, UnknownSample, NotAcceptable, InvalidParameter, NotReady, DeadlinePassed),
 )
 async def get_sample(

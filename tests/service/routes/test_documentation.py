@@ -127,6 +127,19 @@ async def test_what_the_page_fills_into_a_path_is_answered(document: dict[str, A
                     assert answer.status_code == 200, (path, answer.text)
 
 
+async def test_what_comes_unless_another_form_is_asked_for_is_documented_first(
+    document: dict[str, Any],
+) -> None:
+    contents = {
+        path: list(operation["responses"]["200"]["content"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if method == "get"
+    }
+    assert contents["/samples/{dataset}/{index}"] == ["image/png", "application/json"]
+    assert contents["/models/{model}/hard-examples"] == ["application/json", "image/png", "text/csv"]
+
+
 @pytest.mark.parametrize("path", ["/predict/{model}", "/predict/{model}/top-k", "/predict/{model}/batch"])
 async def test_both_forms_of_a_body_are_documented(document: dict[str, Any], path: str) -> None:
     content = document["paths"][path]["post"]["requestBody"]["content"]
