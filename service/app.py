@@ -161,6 +161,7 @@ def _put_together(settings: Settings) -> Service:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await service.store.reload()
+    _tell_what_is_missing(service)
     drain = service.settings.drain
     with _collected_seldom() if app.state.owns_process else nullcontext():
         tending = asyncio.create_task(service.store.tend())
@@ -177,6 +178,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service.drawing.close()
     await service.figures.close()
     log.info("stopped")
+
+
+def _tell_what_is_missing(service: Service) -> None:
+    wanted = {model.manifest.dataset for model in service.store.snapshot.all()}
+    for dataset in sorted(wanted.difference(service.samples.datasets())):
+        log.warning(
+            "there are no test images of %s: its samples, hard examples and feature maps of samples are not served",
+            dataset,
+        )
 
 
 @contextmanager

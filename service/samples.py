@@ -72,10 +72,12 @@ class Samples:
         if dataset not in self._seen:
             await self._shared(LISTING, self._list)
         if dataset not in self._seen:
-            there = ", ".join(sorted(self._seen)) or "none"
-            raise UnknownDataset(
-                f"there are no test images of {brief(dataset)!r}; there are those of {there}"
+            there = (
+                f"there are those of {', '.join(sorted(self._seen))}"
+                if self._seen
+                else "nor of any other set"
             )
+            raise UnknownDataset(f"there are no test images of {brief(dataset)!r}; {there}")
         await self._shared(dataset, partial(self._read, dataset))
 
     async def _shared(self, name: str, read: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,5 +1,6 @@
-"""What the whole service does for pages of other origins."""
+"""What the whole service says at its start, and does for pages of other origins."""
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,6 +25,19 @@ async def open_to_a_page(artifacts: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 def preflight(method: str) -> dict[str, str]:
     return {**ORIGIN, "Access-Control-Request-Method": method}
+
+
+async def test_test_images_that_are_missing_are_told_at_the_start(
+    artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.rmtree(artifacts / "datasets" / "cifar10")
+    async with serving(artifacts) as client:
+        answer = await client.get("/samples/cifar10/0")
+    assert "there are those of mnist" in answer.json()["detail"]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [one for one in told if "test images" in one] == [
+        "there are no test images of cifar10: its samples, hard examples and feature maps of samples are not served"
+    ]
 
 
 async def test_other_origins_are_let_in_only_when_set(
