@@ -140,7 +140,8 @@ class TooManyBytes(Problem):
 
 
 class TooManyPixels(Problem):
-    """The image has more pixels than the service decodes. Send it smaller, or raise CONVSCOPE_MAX_PIXELS."""
+    """The image has more pixels than the service decodes, or more than 65,535 along a side. Send it smaller, or raise
+    CONVSCOPE_MAX_PIXELS."""
 
     slug, title, status = "too-many-pixels", "Too many pixels", 413
 

@@ -163,7 +163,8 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         25_000_000,
         ge=1,
-        description="width x height of an image, read from its header before anything is decoded",
+        description="width x height of an image, read from its header before anything is decoded; "
+        "a side of more than 65,535 is refused whatever this is",
     )
     max_decoding: int = Field(
         64,
@@ -177,7 +178,10 @@ class Settings(BaseSettings):
         300.0, gt=0, description="seconds after which a graph of feature maps that nobody uses is let go"
     )
     max_aside: int = Field(
-        32, ge=1, description="pictures and feature maps that may wait for the one thread that makes them"
+        32,
+        ge=1,
+        description="pictures that may wait for the one thread that draws them, and as many other answers from "
+        "inside models for theirs",
     )
     figure_time: float = Field(
         30.0,

@@ -1,5 +1,6 @@
 """From any picture a person sends to what a net was trained on."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.callers import Wanted, always
-from service.errors import InvalidParameter, Problem
-from service.images import colour, digits, small_png
+from service.errors import InternalError, InvalidParameter, Problem
+from service.images import colour, digits, dither, small_png
 from service.images.decode import Decoded, decode, pixels
 from service.manifest import InputSpec
+
+log = logging.getLogger("convscope")
 
 _OVERSAMPLING = 8  # a photo is decoded at no less than so many times the size it is reduced to
 
@@ -105,11 +108,17 @@ def _prepared_or_problem(
 ) -> Prepared | Problem:
     try:
         return prepare(data, spec, options, max_pixels=max_pixels)
-    except Problem as problem:
+    except Exception as error:  # what nobody foresaw in one file is no reason to refuse the others
+        problem = error if isinstance(error, Problem) else _unforeseen(error, data)
         # Its traceback, and that of what it comes from, hold every frame below and above this one, and so the image
         # and whatever is going to hold the problem: a cycle that stays until the garbage collector comes by.
         problem.__cause__ = problem.__context__ = None
         return problem.with_traceback(None)
+
+
+def _unforeseen(error: Exception, data: bytes) -> Problem:
+    log.error("preparing an image of %d bytes failed", len(data), exc_info=error)
+    return InternalError("something failed inside the service; it is in the log")
 
 
 def _untouched(image: NDArray[np.uint8], spec: InputSpec, options: PrepareOptions) -> Prepared | None:
@@ -133,14 +142,16 @@ def _prepared(digit: digits.Digit) -> Prepared:
 
 
 def _digit(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:
-    digit = digits.to_digit(decoded.image, options.invert)
-    image, steps = digit.image, decoded.steps + digit.steps
+    greys = dither.undone(decoded.image)
+    digit = digits.to_digit(greys or decoded.image, options.invert, scale=decoded.scale)
+    box = None if digit.box is None else decoded.in_the_whole(digit.box)
+    image, steps = digit.image, decoded.steps + [dither.BLURRED] * (greys is not None) + digit.steps
     if image.shape != (spec.height, spec.width):
         resized = Image.fromarray(image).resize((spec.width, spec.height), Image.Resampling.BICUBIC)
         image = pixels(resized)
         steps.append(f"resized to {spec.width} × {spec.height}")
     return Prepared(
-        image[..., None], steps, digit.inverted, digit.box, digit.ink_share, decoded.warnings + digit.warnings
+        image[..., None], steps, digit.inverted, box, digit.ink_share, decoded.warnings + digit.warnings
     )
 
 

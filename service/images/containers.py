@@ -6,6 +6,7 @@ profiles of PNG, EXIF directories) are never parsed at all. Every reader raises 
 of READER_ERRORS, when the file ends or contradicts itself before the answer is known.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _JPEG_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 _JPEG_ALONE = {0x01, *range(0xD0, 0xD9)}
 _JPEG_KEPT = {0xE0, 0xEE}  # of the application segments: JFIF and Adobe, which name the colour space
+# Among coded pixels; all other pairs that begin so are pixels, restarts, or skipped by a decoder as well.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _MAX_SCANS = 100  # encoders write about ten; each costs a pass over the whole picture
 _MAX_CHUNKS = 20_000
 _MAX_BLOCKS = 200_000  # of up to 255 bytes each: 50 MB of GIF
@@ -104,6 +107,8 @@ def _jpeg(data: bytes) -> Container:
     orientation, segments = 1, []
     for marker, start, end in _jpeg_segments(data):
         segments.append((marker, start, end))
+        if len(segments) > _MAX_CHUNKS:
+            raise MalformedError(f"it has more than {_MAX_CHUNKS} segments")
         if marker in _JPEG_FRAMES and not components:
             height, width, components = struct.unpack_from(">HHB", data, start + 1)
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
@@ -111,10 +116,9 @@ def _jpeg(data: bytes) -> Container:
     if not components:
         raise MalformedError("it has no frame header")
     scans = segments[-1][1] - 4
-    if data.count(b"\xff\xda", scans) > _MAX_SCANS:
-        raise MalformedError(f"it has more than {_MAX_SCANS} scans")
+    end = _after_scans(data, scans)
     kept = [data[start - 4 : end] for marker, start, end in segments[:-1] if _needed(marker, components)]
-    return Container("JPEG", width, height, b"".join([b"\xff\xd8", *kept, data[scans:]]), orientation)
+    return Container("JPEG", width, height, b"".join([b"\xff\xd8", *kept, data[scans:end]]), orientation)
 
 
 def _needed(marker: int, components: int) -> bool:
@@ -140,6 +144,23 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
                 raise MalformedError(f"the segment at byte {position} is {length} bytes long")
             yield marker, position + 4, position + 2 + length
             position += 2 + length
+
+
+def _after_scans(data: bytes, position: int) -> int:
+    """The end of the picture whose first scan begins there: telephones append films, in which anything may stand."""
+    scans = 0
+    for _ in range(_MAX_CHUNKS):
+        found = _JPEG_MARKER.search(data, position)
+        if found is None:
+            return len(data)
+        marker, position = found[0][1], found.end()
+        if marker == 0xD9:
+            return position
+        scans += marker == 0xDA
+        if scans > _MAX_SCANS:
+            raise MalformedError(f"it has more than {_MAX_SCANS} scans")
+        position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    raise MalformedError(f"it has more than {_MAX_CHUNKS} segments")
 
 
 def _webp(data: bytes) -> Container:

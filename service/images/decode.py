@@ -17,7 +17,10 @@ from service.errors import NotAnImage, TooManyPixels, UndecodableImage
 from service.images import containers, flatten, png_rows
 
 DETAIL = 640  # px; enough of either side for any digit
+LONGEST_SIDE = 65_535  # px, and JPEG's own; Pillow keeps a pointer to every row, of one pixel too
 _LONGEST_REASON = 200
+_ON_ITS_SIDE = (5, 6, 7, 8)  # the orientations that make width of height
+_PNG_DEPTH_AT = 24
 _TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,11 +42,21 @@ _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An upright picture of mode "L" or "RGB", 8 bits a channel; what was done to get it, in words."""
+    """An upright picture of mode "L" or "RGB", 8 bits a channel; what was done to get it, in words.
+
+    `size` is that of the whole picture, upright; `scale` how many of its pixels are along one of `image`.
+    """
 
     image: Image.Image
+    size: tuple[int, int]
+    scale: int = 1
     steps: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def in_the_whole(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom in pixels of `image` → in those of the whole picture."""
+        left, top, right, bottom = (edge * self.scale for edge in box)
+        return left, top, min(right, self.size[0]), min(bottom, self.size[1])
 
 
 def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL) -> Decoded:
@@ -83,21 +96,29 @@ def _check_size(container: containers.Container, max_pixels: int) -> None:
             f"the {container.format} has {width:,} × {height:,} = {width * height:,} pixels; "
             f"at most {max_pixels:,} are decoded"
         )
+    if max(width, height) > LONGEST_SIDE:
+        raise TooManyPixels(
+            f"the {container.format} is {width:,} × {height:,} pixels large; "
+            f"at most {LONGEST_SIDE:,} are decoded along either side"
+        )
     if not width or not height:
         raise UndecodableImage(f"the {container.format} is {width} × {height} pixels large")
 
 
 def _open(container: containers.Container, detail: int) -> Decoded:
-    steps, warnings = [], []
+    steps, warnings, whole = [], [], (container.width, container.height)
     with _PLUGINS[container.format](BytesIO(container.data)) as image:
-        if image.size != (container.width, container.height):
+        if image.size != whole:
             raise ValueError(f"its parts disagree about its size, {image.size}")
         image.draft(None, (detail, detail))
-        if image.size != (container.width, container.height):
+        scale = -(-container.width // image.width)
+        if scale > 1:
             steps.append(f"decoded at {image.width} × {image.height} by the JPEG's own reduction")
         image.load()
         if container.format == "PNG" and _may_lack_rows(image) and not png_rows.are_there(container.data):
             raise ValueError("its pixels end before its last row")
+        if container.format == "PNG":
+            flatten.read_clear(image, container.data[_PNG_DEPTH_AT])
         upright, flattening = flatten.to_8_bit(image)
     steps += flattening
     if flatten.INVISIBLE in flattening:
@@ -106,10 +127,11 @@ def _open(container: containers.Container, detail: int) -> Decoded:
         )
     if container.orientation in _TRANSPOSED:
         upright = upright.transpose(_TRANSPOSED[container.orientation])
+        whole = whole[::-1] if container.orientation in _ON_ITS_SIDE else whole
         steps.append(f"turned upright (EXIF orientation {container.orientation})")
     if container.animated:
         warnings.append("the image is animated: only its first frame was used")
-    return Decoded(upright, steps, warnings)
+    return Decoded(upright, whole, scale, steps, warnings)
 
 
 def _may_lack_rows(image: Image.Image) -> bool:

@@ -49,8 +49,12 @@ class Digit:
     warnings: list[str] = field(default_factory=list)
 
 
-def to_digit(image: Image.Image, invert: Invert = "auto", *, on_a_sheet: bool = False) -> Digit:
-    """A picture of mode "L" or "RGB" → MNIST's own form. Raises BlankImage with the contrast measured."""
+def to_digit(
+    image: Image.Image, invert: Invert = "auto", *, scale: int = 1, on_a_sheet: bool = False
+) -> Digit:
+    """A picture of mode "L" or "RGB" → MNIST's own form. Raises BlankImage with the contrast measured.
+
+    The box is in pixels of `image`, and the warnings in those of what it was reduced from by `scale`."""
     if image.size == (SIDE, SIDE):
         own = recognised(pixels(image.convert("L")), invert)
         if own is not None:
@@ -60,20 +64,30 @@ def to_digit(image: Image.Image, invert: Invert = "auto", *, on_a_sheet: bool = 
     _refuse_blank(found, contrast, invert)
     ink, others, lines = _ink(found, inverted, contrast)
     if found.scale > 1 and _pen(ink) < strokes.THINNEST and found.noise < _CLEAN:
-        found = excess(image, hairlines=True)
-        _, contrast = _polarity(found, "yes" if inverted else "no")
+        found, contrast = _with_hairlines(image, found, inverted, contrast)
         ink, others, lines = _ink(found, inverted, contrast)
     box = _in_pixels(_bounds(ink >= _HALF), found.scale, image)
-    on_sheet = None if on_a_sheet else _on_the_sheet(image, ink, box, invert)
+    on_sheet = None if on_a_sheet else _on_the_sheet(image, ink, box, invert, scale)
     if on_sheet is not None:
         return on_sheet
     placed, pen = _formed(_cropped(ink))
     share = form.ink_share(placed)
     steps = [*_told(found, inverted, invert, lines), *pen, "placed as MNIST does"]
-    return Digit(placed, steps, inverted, box, share, _doubts(contrast, share, others, box))
+    size = (scale * (box[2] - box[0]), scale * (box[3] - box[1]))
+    return Digit(placed, steps, inverted, box, share, _doubts(contrast, share, others, size))
 
 
-def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert) -> Digit | None:
+def _with_hairlines(
+    image: Image.Image, found: Excess, inverted: bool, contrast: float
+) -> tuple[Excess, float]:
+    """What was found and its contrast, with lines thinner than a block whole; as it was where that costs contrast:
+    specks on the other side of the ground are then further from it than the ink is."""
+    fine = excess(image, hairlines_of=found)
+    sharper = _polarity(fine, "yes" if inverted else "no")[1]
+    return (fine, sharper) if sharper >= contrast else (found, contrast)
+
+
+def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert, scale: int) -> Digit | None:
     """The digit on a sheet of paper that lies on a ground of another colour; None where there is no sheet."""
     left, top, right, bottom = box
     within = _cropped(ink) >= _HALF
@@ -82,7 +96,8 @@ def _on_the_sheet(image: Image.Image, ink: FloatImage, box: Box, invert: Invert)
         return None
     x, y = round(_SHEET_EDGE * (right - left)), round(_SHEET_EDGE * (bottom - top))
     try:
-        digit = to_digit(image.crop((left + x, top + y, right - x, bottom - y)), invert, on_a_sheet=True)
+        sheet = image.crop((left + x, top + y, right - x, bottom - y))
+        digit = to_digit(sheet, invert, scale=scale, on_a_sheet=True)
     except BlankImage:
         return None
     inner = digit.box or (0, 0, 0, 0)
@@ -96,7 +111,9 @@ def _ink(found: Excess, inverted: bool, contrast: float) -> tuple[FloatImage, in
     ink = (-found.value if inverted else found.value) * np.float32(1 / contrast)
     ink, lines = rules.without_rules(ink)
     belongs, others = blobs.digit_of(ink >= _HALF, ink)
-    return np.where(belongs, ink, np.float32(0)), others, lines
+    digit = np.where(belongs, ink, np.float32(0))
+    # A mark that is no digit may be stronger: one of half its strength would be lost as soon as it is resized.
+    return digit / min(digit.max(), np.float32(1)), others, lines
 
 
 def _pen(ink: FloatImage) -> float:
@@ -195,7 +212,7 @@ def _formed(ink: FloatImage) -> tuple[NDArray[np.uint8], list[str]]:
         if relative > strokes.THICKEST:
             sharp = strokes.narrowed(sharp, round((relative - strokes.THICK_AIM) / 2 * _DETAIL))
             steps = [f"strokes thinned: they were {relative:.1%} of the digit's length"]
-    left, top, right, bottom = _bounds(sharp > form.INK)
+    left, top, right, bottom = _bounds(sharp >= min(form.INK + 1, int(sharp.max())))
     return form.place(sharp[top:bottom, left:right]), steps
 
 
@@ -240,13 +257,13 @@ def _told(found: Excess, inverted: bool, invert: Invert, lines: int) -> list[str
     ]
 
 
-def _doubts(contrast: float, share: float, others: int, box: Box) -> list[str]:
+def _doubts(contrast: float, share: float, others: int, size: tuple[int, int]) -> list[str]:
     low, high = _USUAL_SHARE
     doubts = []
     if contrast < FAINT_CONTRAST:
         doubts.append(f"nearly blank: the contrast is {contrast:.2f} of black on white")
-    if max(box[2] - box[0], box[3] - box[1]) < _SMALLEST_BOX:
-        doubts.append(f"very small: the ink covers {box[2] - box[0]} × {box[3] - box[1]} pixels")
+    if max(size) < _SMALLEST_BOX:
+        doubts.append(f"very small: the ink covers {size[0]} × {size[1]} pixels")
     if not low <= share <= high:
         doubts.append(f"unlike a digit: {share:.1%} of it is ink, of MNIST's {low:.1%} to {high:.1%}")
     if others:

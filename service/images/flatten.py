@@ -12,6 +12,19 @@ _GROUNDS = ("white", "black")
 _WIDE_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
+def read_clear(image: Image.Image, depth: int) -> None:
+    """What a PNG says is transparent, in samples of `depth` bits as they are stored, → in those of Pillow's picture.
+
+    Pillow keeps the number and scales the pixels. Of three 16-bit channels it keeps the upper bytes, so that one
+    colour cannot be told from its nearest neighbours.
+    """
+    clear, most = image.info.get("transparency"), 2**depth - 1
+    if image.mode == "L" and isinstance(clear, int):
+        image.info["transparency"] = (clear & most) * 255 // most
+    elif image.mode == "RGB" and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & most for value in clear)
+
+
 def to_8_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """A loaded picture → mode "L" or "RGB" without transparency, and what was done."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:

@@ -20,7 +20,7 @@ _LEAST_DEVIATION = 1 / 255
 _DARKEST = 0.1  # light below it is not made up for: the picture holds too little there
 _NOISE_KEPT = 0.012  # standard deviation; noise above it is smoothed
 _MAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal one
-_SMALL = 64  # px; pictures with a shorter side have strokes too thin to smooth
+SMALL = 64  # px; pictures with a shorter side have strokes too thin to smooth
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,38 @@ class Excess:
     """`value`: float32 [h,w], how far each pixel is from the ground, brighter above 0; black on white is −1.
 
     `scale`: pixels of the picture along one of these. `noise`: standard deviation of `value` on plain ground.
-    `flat`: whether the ground was one colour throughout.
+    `flat`: whether the ground was one colour throughout. `direction`: the colour along which `value` is measured,
+    float32 [3]; None of a grey picture.
     """
 
     value: FloatImage
     scale: int
     noise: float
     flat: bool
+    direction: FloatImage | None
 
 
-def excess(image: Image.Image, *, hairlines: bool = False) -> Excess:
+def excess(image: Image.Image, *, hairlines_of: Excess | None = None) -> Excess:
     """A picture of mode "L" or "RGB" → its excess over a ground fitted to its border.
 
-    With `hairlines`, reducing takes each block's pixel furthest from the ground in place of the mean:
-    lines thinner than a block stay whole, and so would noise.
+    With `hairlines_of`, what was found of it before, reducing takes each block's pixel furthest from the ground in
+    place of the mean: lines thinner than a block stay whole, and so would noise.
     """
     scale = -(-max(image.size) // WORKING_SIDE)
     reduced = image.reduce(scale) if scale > 1 else image
     bands = [_floats(band) for band in _bands(reduced)]
     noise = max(_noise(band) for band in bands)
-    if noise > _NOISE_KEPT and min(image.size) >= _SMALL:
+    if noise > _NOISE_KEPT and min(image.size) >= SMALL:
         bands = [_smoothed(band) for band in bands]
         noise /= 2  # about what the binomial filter leaves, of noise that is alike in neighbours
     grounds = [_ground(band) for band in bands]
-    if hairlines and scale > 1:
+    if hairlines_of is not None and scale > 1:
         bands = [_furthest(*pair, scale) for pair in zip(_bands(image), grounds, strict=False)]
     flat = all(isinstance(ground, float) for ground in grounds)
-    value = _along_the_ink([_over(band, ground) for band, ground in zip(bands, grounds, strict=True)])
-    return Excess(value, scale, noise, flat)
+    over = [_over(band, ground) for band, ground in zip(bands, grounds, strict=True)]
+    # Which way is brighter is a matter of rounding for some pairs of inks: the same way as before, or it means nothing.
+    direction = _colour_of_the_ink(over) if hairlines_of is None else hairlines_of.direction
+    return Excess(_along(over, direction), scale, noise, flat, direction)
 
 
 def _floats(band: Image.Image) -> FloatImage:
@@ -111,7 +115,7 @@ def _smoothed(band: FloatImage) -> FloatImage:
 
 def _ground(band: FloatImage) -> FloatImage | float:
     """The ground of a band: a number where its border is of one value, else a fitted curved surface [h,w]."""
-    colour = _of_corners(band) if min(band.shape) < _SMALL else None
+    colour = _of_corners(band) if min(band.shape) < SMALL else None
     colour = _one_colour(_border(band)) if colour is None else colour
     if colour is not None:
         return colour
@@ -195,13 +199,21 @@ def _deviation(residual: FloatImage) -> float:
     return _MAD * float(np.median(residual))
 
 
-def _along_the_ink(bands: list[FloatImage]) -> FloatImage:
-    """Excess of each channel [h,w] → excess along the colour that differs most, so that coloured ink is not lost."""
+def _colour_of_the_ink(bands: list[FloatImage]) -> FloatImage | None:
+    """Excess of each channel [h,w] → the colour that differs most, so that coloured ink is not lost; None of one."""
     if len(bands) == 1:
-        return bands[0]
+        return None
     colours = np.stack([band.reshape(-1) for band in bands])
     power = np.einsum("ij,ij->j", colours, colours)
     strong = colours[:, power >= power.max() / 4]
-    direction = np.linalg.eigh(strong @ strong.T)[1][:, -1]
+    direction: FloatImage = np.linalg.eigh(strong @ strong.T)[1][:, -1]
     direction *= math.copysign(1 / math.sqrt(len(bands)), direction.sum())
-    return (direction @ colours).reshape(bands[0].shape)
+    return direction
+
+
+def _along(bands: list[FloatImage], direction: FloatImage | None) -> FloatImage:
+    """Excess of each channel [h,w] → excess along a colour."""
+    if direction is None:
+        return bands[0]
+    colours = np.stack([band.reshape(-1) for band in bands])
+    return np.asarray((direction @ colours).reshape(bands[0].shape))

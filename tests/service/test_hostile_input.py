@@ -5,9 +5,11 @@ import zlib
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe
@@ -59,10 +61,11 @@ def assert_problem(answer: httpx.Response, status: int, slug: str) -> None:
         (JPEG[:3], 422, "undecodable-image"),
         (PNG[:50] + b"\xff" * 20 + PNG[70:], 422, "undecodable-image"),
         (png_of_size(20_000, 20_000), 413, "too-many-pixels"),
+        (png_of_size(1, 1_000_000), 413, "too-many-pixels"),
         (b"\x00" * 30_000_000, 413, "too-many-bytes"),
     ],
     ids=["empty", "text", "svg", "zeros", "png-signature", "png-header", "cut-png", "cut-jpeg", "jpeg-signature",
-         "damaged-png", "400-megapixels", "30-megabytes"],
+         "damaged-png", "400-megapixels", "a-million-rows", "30-megabytes"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/predict/mnist", "/predict/cifar10", "/predict/mnist/top-k"])
 async def test_a_bad_body_is_a_problem(
@@ -71,6 +74,20 @@ async def test_a_bad_body_is_a_problem(
     assert_problem(await client.post(path, content=body, headers={"Content-Type": "image/png"}), status, slug)
     form = await client.post(path, files={"file": ("picture.png", body, "image/png")})
     assert_problem(form, status, slug)
+
+
+async def test_a_picture_of_a_few_pixels_is_answered_alone_and_beside_others(
+    client: httpx.AsyncClient,
+) -> None:
+    few = Image.new("L", (5, 14), 181)
+    for place, shade in (((1, 0), 37), ((3, 8), 209), ((2, 12), 109)):
+        few.putpixel(place, shade)
+    data = encoded(np.asarray(few))
+    assert (await client.post("/predict/mnist", content=data)).status_code == 200
+    files = [("files", (name, body, "image/png")) for name, body in (("a", PNG), ("b", data), ("c", PNG))]
+    answer = await client.post("/predict/mnist/batch", files=files)
+    assert answer.status_code == 200
+    assert len(answer.json()["results"]) == 3
 
 
 @pytest.mark.parametrize(

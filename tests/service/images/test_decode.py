@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from service.errors import NotAnImage, TooManyPixels, UndecodableImage
+from service.images import containers
 from service.images.decode import Decoded, decode, pixels
 from tests.service.images.files import (
     MAX_PIXELS,
@@ -46,6 +47,28 @@ def test_one_sixteen_bit_grey_made_transparent_is_laid_on_a_ground() -> None:
     rows = b"".join(b"\0" + struct.pack(">4H", 0, 0, 65535, 0) for _ in range(4))
     data = png(4, 4, chunk(b"tRNS", struct.pack(">H", 65535)), depth=16, rows=rows)
     assert pixels(decoded(data).image).tolist() == [[0, 0, 255, 0]] * 4
+
+
+@pytest.mark.parametrize(("depth", "stored"), [(2, 1), (4, 0), (4, 3)])
+def test_a_grey_of_few_bits_made_transparent_is_laid_on_a_ground(depth: int, stored: int) -> None:
+    other = 1 if stored == 0 else 0
+    row = [stored, other, other, other]
+    bits = "".join(f"{sample:0{depth}b}" for sample in row)
+    rows = (b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")) * 2
+    clear = chunk(b"tRNS", struct.pack(">H", stored + (1 << depth)))  # of which only the lower bits count
+    shown = pixels(decoded(png(4, 2, clear, depth=depth, rows=rows)).image)
+    grey = other * 255 // (2**depth - 1)
+    assert (shown[:, 1:] == grey).all()
+    assert (shown[:, 0] == 255).all()
+
+
+@pytest.mark.parametrize(("clear", "expected"), [(0x4080, [255, 0, 0, 0]), (0x0100, [64, 0, 0, 0])])
+def test_a_sixteen_bit_colour_made_transparent_is_known_by_its_upper_bytes(
+    clear: int, expected: list[int]
+) -> None:
+    rows = b"".join(b"\0" + struct.pack(">12H", *[0x4080] * 3, *[0] * 9) for _ in range(2))
+    data = png(4, 2, chunk(b"tRNS", struct.pack(">3H", *[clear] * 3)), depth=16, colour=2, rows=rows)
+    assert pixels(decoded(data).image)[..., 1].tolist() == [expected] * 2
 
 
 @pytest.mark.parametrize(("ink", "ground"), [(0, 255), (255, 0)])
@@ -143,6 +166,41 @@ def test_too_many_pixels_are_refused_with_the_numbers() -> None:
         decoded(png(20_000, 20_000, rows=b""))
 
 
+def gif_of_size(width: int, height: int) -> bytes:
+    """Sides are of 16 bits, but the first frame may begin as far from the corner as it is long."""
+    data = bytearray(encoded(seven((8, 8)), "GIF"))
+    frame = data.index(b"\x2c\0\0\0\0\x08\0\x08\0")
+    data[frame + 1 : frame + 9] = struct.pack("<4H", width // 2, height // 2, width // 2, height // 2)
+    return bytes(data)
+
+
+def bmp_of_size(width: int, height: int) -> bytes:
+    data = bytearray(encoded(corners(), "BMP"))
+    data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (png(1, 65_536, rows=b""), "1 × 65,536"),
+        (png(65_536, 1, rows=b""), "65,536 × 1"),
+        (bmp_of_size(2, -70_000), "2 × 70,000"),
+        (gif_of_size(10, 100_000), "10 × 100,000"),
+    ],
+    ids=["tall PNG", "wide PNG", "BMP", "GIF"],
+)
+def test_long_sides_are_refused_of_few_pixels_too(data: bytes, size: str) -> None:
+    with pytest.raises(
+        TooManyPixels, match=f"{size} pixels large; at most 65,535 are decoded along either side"
+    ):
+        decoded(data)
+
+
+def test_longest_side_is_decoded() -> None:
+    assert decoded(png(1, 65_535)).image.size == (1, 65_535)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
 def test_size_is_checked_in_every_format(kind: str) -> None:
     data = encoded(corners(), kind)
@@ -185,6 +243,40 @@ def test_jpeg_of_a_thousand_scans_is_refused() -> None:
     scan = data[data.rindex(b"\xff\xda") : -2]
     with pytest.raises(UndecodableImage, match="more than 100 scans"):
         decoded(data[:-2] + scan * 1000 + data[-2:])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_follows_a_jpeg_is_not_read(progressive: bool) -> None:
+    picture = encoded(corners(), "JPEG", progressive=progressive)
+    film = b"\0\0\0\x18ftypmp42" + (b"\xff\xda\0\x02" + bytes(60)) * 1000
+    shown = decoded(picture + film)
+    assert (pixels(shown.image) == pixels(decoded(picture).image)).all()
+    assert containers.read(picture + film, "JPEG").data == containers.read(picture, "JPEG").data
+
+
+def test_scans_of_a_thumbnail_in_a_jpegs_segment_are_none_of_its_own() -> None:
+    data = encoded(corners(), "JPEG", progressive=True)
+    thumbnail = b"JFXX\0" + b"\xff\xda\0\x02\xff\xd9" * 1000
+    segment = b"\xff\xe0" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    scan = data.rindex(b"\xff\xda")
+    for at in (2, scan):  # before the first scan, and between two
+        assert decoded(data[:at] + segment + data[at:]).image.size == (48, 32)
+
+
+def test_scans_after_the_end_of_a_picture_within_a_segment_count() -> None:
+    data = encoded(corners(), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    comment = b"\xff\xfe\0\x04\xff\xd9"
+    with pytest.raises(UndecodableImage, match="more than 100 scans"):
+        decoded(data[:at] + comment + data[at:-2] * 200 + data[-2:])
+
+
+@pytest.mark.parametrize("place", ["before the first scan", "after it"])
+def test_jpeg_of_a_million_segments_is_refused(place: str) -> None:
+    data = encoded(corners(), "JPEG")
+    at = 2 if place == "before the first scan" else len(data) - 2
+    with pytest.raises(UndecodableImage, match="more than 20000 segments"):
+        decoded(data[:at] + b"\xff\xfe\0\x02" * 1_000_000 + data[at:])
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])

@@ -105,6 +105,21 @@ def test_coloured_ink_is_kept(ground: Colour, ink: Colour) -> None:
     assert_a_seven(to_digit(seven(mode="RGB", ground=ground, ink=ink)))
 
 
+def test_thin_strokes_in_two_colours_neither_brighter_than_the_ground_are_a_digit() -> None:
+    picture = seven((1000, 1000), pen=3, mode="RGB", ground=(191, 18, 154), ink=(150, 180, 66))
+    picture.paste((48, 151, 173), (0, 0), seven((1000, 1000), pen=1, ground="black", ink="white"))
+    assert_a_seven(to_digit(picture))
+
+
+def test_a_thin_stroke_with_specks_on_the_other_side_of_the_ground_is_a_digit() -> None:
+    shades = np.full((1000, 1000), 128, np.uint8)
+    shades[200:800, 500:502] = 228
+    shades[200:800:2, 500] = 8  # one of the four pixels that are made one, and the furthest from the ground
+    digit = to_digit(Image.fromarray(shades))
+    assert not digit.inverted
+    assert digit.box == (500, 200, 502, 800)
+
+
 @pytest.mark.parametrize(
     ("name", "inverted"), [("hairline", True), ("white on black", False), ("marker", True)]
 )
@@ -211,6 +226,45 @@ def test_any_size_is_a_digit_or_blank(size: tuple[int, int]) -> None:
         assert to_digit(picture).image.shape == (28, 28)
 
 
+def marked(size: tuple[int, int], ground: int, *pixels: tuple[int, int, int]) -> Image.Image:
+    picture = Image.new("L", size, ground)
+    for x, y, shade in pixels:
+        picture.putpixel((x, y), shade)
+    return picture
+
+
+def half_as_strong_as_a_mark() -> Image.Image:
+    """A thin stroke of half the strength of what stands on the border."""
+    picture = Image.new("L", (60, 56), 200)
+    picture.paste(100, (30, 10, 31, 40))
+    picture.paste(0, (0, 20, 3, 22))
+    return picture
+
+
+def half_as_strong_as_specks() -> Image.Image:
+    """A block of half the strength of specks, which are lost when it is made smaller."""
+    picture = Image.new("L", (640, 640))
+    picture.paste(100, (200, 200, 500, 500))
+    for column in range(20, 620, 12):
+        picture.putpixel((column, 30), 200)
+    return picture
+
+
+HALF_AS_STRONG = {
+    "a pixel": marked((5, 14), 181, (1, 0, 37), (3, 8, 209), (2, 12, 109)),
+    "a thin stroke": half_as_strong_as_a_mark(),
+    "a block": half_as_strong_as_specks(),
+}
+
+
+@pytest.mark.parametrize("name", HALF_AS_STRONG)
+def test_ink_of_half_the_strength_of_what_is_no_digit_is_kept(name: str) -> None:
+    digit = to_digit(HALF_AS_STRONG[name])
+    assert digit.image.max() == 255
+    assert digit.ink_share is not None
+    assert digit.ink_share > 0.02
+
+
 def test_ruled_lines_are_told_of() -> None:
     assert "8 ruled lines taken out" in to_digit(PICTURES["ruled in black"]).steps
 
@@ -251,6 +305,11 @@ def test_widening_and_narrowing_change_the_width_by_twice_the_steps() -> None:
     before = strokes.width(ink > 127)
     assert strokes.width(strokes.widened(ink, 5) > 127) - before == pytest.approx(10, abs=2)
     assert before - strokes.width(strokes.narrowed(ink, 5) > 127) == pytest.approx(10, abs=2)
+
+
+def test_narrowing_ends_before_nothing_is_left() -> None:
+    ink = 255 - np.asarray(seven((400, 300), pen=20))
+    assert (strokes.narrowed(ink, 100) > form.INK).any()
 
 
 def test_labels_are_of_connected_pieces() -> None:

@@ -2,6 +2,7 @@
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from service.errors import Problem
 from service.images import Prepared, PrepareOptions, prepare
@@ -70,6 +71,20 @@ def test_damaged_headers(kind: str, place: int, wrong: int) -> None:
     data = bytearray(SMALL[kind])
     data[place] = wrong
     answer(bytes(data), COLOUR)
+
+
+@given(
+    st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    st.integers(0, 255),
+    st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15), st.integers(0, 255)), min_size=1, max_size=6),
+)
+@example((5, 14), 181, [(1, 0, 37), (3, 8, 209), (2, 12, 109)])
+@settings(max_examples=400, deadline=None)
+def test_any_few_pixels(size: tuple[int, int], ground: int, marks: list[tuple[int, int, int]]) -> None:
+    picture = Image.new("L", size, ground)
+    for x, y, shade in marks:
+        picture.putpixel((x % size[0], y % size[1]), shade)
+    answer(encoded(picture), DIGIT)
 
 
 def test_undamaged_files_are_answered() -> None:

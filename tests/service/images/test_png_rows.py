@@ -100,3 +100,15 @@ def test_pixels_with_another_checksum_are_damage(scale: int) -> None:
     picture = seven().resize((28 * scale, 28 * scale))
     with pytest.raises(UndecodableImage, match="its pixels are not those that its checksum is of"):
         decode(flipped(encoded(picture)), max_pixels=MAX_PIXELS)
+
+
+@pytest.mark.parametrize("size", [(28, 28), LARGE])
+@pytest.mark.parametrize("more", [1, 29, 200_000])
+def test_what_follows_the_last_row_is_not_looked_at(size: tuple[int, int], more: int) -> None:
+    width, height = size
+    image = np.zeros((height, width), np.uint8)
+    image[: height // 2] = 90
+    rows = b"".join(b"\0" + row.tobytes() for row in image)
+    stream = zlib.compress(rows + bytes(more))[:-4] + b"none"  # instead of the checksum of all
+    shown = decode(png(*size, stream=stream), max_pixels=MAX_PIXELS)
+    assert (pixels(shown.image) == image).all()

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.errors import InvalidParameter, Problem, TooManyPixels
-from service.images import Prepared, PrepareOptions, form, prepare, prepare_each, small_png
+from service.errors import InternalError, InvalidParameter, Problem, TooManyPixels
+from service.images import Prepared, PrepareOptions, digits, form, prepare, prepare_each, small_png
 from service.images.decode import decode, pixels
 from service.manifest import InputSpec
-from tests.service.images.files import MAX_PIXELS, chunk, encoded, png, seven
+from tests.service.images.files import MAX_PIXELS, chunk, encoded, png, seven, with_orientation
 
 DIGIT = InputSpec(height=28, width=28, channels=1)
 COLOUR = InputSpec(height=32, width=32, channels=3)
@@ -218,6 +218,32 @@ def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
     assert form.ink_shares(images).tolist() == [form.ink_share(image) for image in images]
 
 
+def with_its_centre_on_the_limit(more: int) -> Images:
+    """Ink in rows 4 to 23, of mass 80,000 and some more, whose centre is as near as can be to 13.45 px from the top."""
+    image = np.zeros((28, 28), np.int64)
+    image[4:24, 4:24] = 200
+    image[14, 4] += more % 56
+    image[14, 5] += more // 56  # in the middle, where it moves nothing
+    rows_up = 4000 + -(-11 * more // 20)
+    pixels_up, rest = divmod(rows_up, 23 - 4)
+    shares = (pixels_up + 19 - np.arange(20)) // 20
+    image[23, 4:24] -= shares
+    image[4, 4:24] += shares
+    image[23, 4] -= 1
+    image[23 - rest, 4] += 1
+    return image.astype(np.uint8)
+
+
+def test_one_and_many_agree_where_a_centre_is_on_the_limit() -> None:
+    upper = np.stack([with_its_centre_on_the_limit(more) for more in range(120)])
+    images = np.concatenate([upper, upper.transpose(0, 2, 1)])
+    mass, rows = upper.sum((1, 2), dtype=np.int64), upper.sum(2, dtype=np.int64) @ np.arange(28)
+    within = (20 * rows >= 269 * mass).tolist()
+    assert {*within} == {True, False}
+    assert form.have_form(images).tolist() == within * 2
+    assert [form.has_form(image) for image in images] == within * 2
+
+
 def one_by_one(files: list[bytes], spec: InputSpec, options: PrepareOptions) -> list[Prepared | Problem]:
     found: list[Prepared | Problem] = []
     for data in files:
@@ -251,6 +277,54 @@ def test_many_files_are_prepared_as_each_would_be(
             assert [getattr(one, name) for name in ("steps", "inverted", "box", "ink_share", "warnings")] == [
                 getattr(alone, name) for name in ("steps", "inverted", "box", "ink_share", "warnings")
             ]
+
+
+@pytest.mark.parametrize("error", [IndexError("of nothing"), MemoryError()])
+def test_what_nobody_foresaw_in_one_file_is_that_files_problem_and_logged(
+    mnist: Images, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(digits, "to_digit", fail)
+    files = [encoded(mnist[0]), encoded(seven()), encoded(mnist[1])]
+    first, problem, last = prepare_each(files, DIGIT, PrepareOptions(), max_pixels=MAX_PIXELS)
+    assert isinstance(first, Prepared)
+    assert isinstance(last, Prepared)
+    assert isinstance(problem, InternalError)
+    assert problem.detail == "something failed inside the service; it is in the log"
+    assert problem.__traceback__ is None
+    assert caplog.messages == [f"preparing an image of {len(files[1])} bytes failed"]
+    assert type(error).__name__ in caplog.text
+
+
+SIZE = (2601, 2003)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_box_is_in_pixels_of_the_upright_picture_however_a_jpeg_is_decoded(orientation: int) -> None:
+    picture = seven(SIZE, pen=120, centre=(0.3, 0.6))
+    shown = prepared(with_orientation(picture, orientation, "JPEG"), DIGIT)
+    plain = prepared(encoded(picture), DIGIT)
+    assert any("reduction" in step for step in shown.steps)
+    assert shown.box is not None
+    assert plain.box is not None
+    assert np.abs(np.subtract(shown.box, plain.box)).max() <= 12
+
+
+def test_box_ends_with_the_picture_where_a_jpeg_is_decoded_at_a_part() -> None:
+    picture = Image.new("L", SIZE, "white")
+    picture.paste(0, (2300, 1700, *SIZE))
+    box = prepared(encoded(picture, "JPEG"), DIGIT).box
+    assert box is not None
+    assert box[2:] == SIZE
+
+
+def test_ink_is_as_small_as_it_is_however_a_jpeg_is_decoded() -> None:
+    speck = Image.new("L", (1400, 1400), "white")
+    speck.paste(0, (700, 700, 710, 712))
+    for kind in ("PNG", "JPEG"):
+        assert not any("very small" in warning for warning in prepared(encoded(speck, kind), DIGIT).warnings)
 
 
 def test_many_are_nothing_where_there_are_none() -> None:
