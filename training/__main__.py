@@ -11,14 +11,13 @@ from pathlib import Path
 
 from training.datasets import DATASETS, DataError, Dataset
 from training.experiments import EXPERIMENTS
-from training.stops import terminate_as_ctrl_c
+from training.missing import OF_TRAINING, advice
+from training.quiet import quiet
+from training.stops import heed, listen
 
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl-C ended
 _LARGEST_SEED = 2**32 - 1  # that NumPy and Keras take
-# What commands import and serving does without: pyproject.toml's training extra, what that brings along, and the
-# other backend. Of these alone is it sure that an installation mends it; another missing module is a fault of ours.
-_BEYOND_SERVING = frozenset({"h5py", "jax", "keras", "onnx", "rich", "scipy", "tensorflow", "tf2onnx"})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,17 +115,17 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         from training import report
 
         return getattr(report, arguments.command)(arguments)  # type: ignore[no-any-return]
-    from training.train_commands import export, train
+    with quiet():
+        from training.train_commands import export, train
 
+    heed()
     return (train if arguments.command == "train" else export)(arguments, command)
 
 
 def main(argv: list[str]) -> int:
     """Parse, do, and turn what a person can mend into one line instead of a trace."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
-    os.environ.setdefault(
-        "TF_ENABLE_ONEDNN_OPTS", "1"
-    )  # the default, but saying so keeps it from being announced
+    # Before TensorFlow is imported. What it says already while it is imported, `quiet` withholds.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     arguments = parser().parse_args(argv)
     command = shlex.join(["python", "-m", "training", *argv])
     try:
@@ -136,12 +135,9 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         return _give_up(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     except ModuleNotFoundError as error:
-        if error.name not in _BEYOND_SERVING:
+        if error.name not in OF_TRAINING:
             raise
-        return _give_up(
-            f"{sys.executable} has no {error.name}, which this command needs: `make test` installs it into .venv and "
-            "runs the tests; `uv sync --frozen --all-extras` only installs it"
-        )
+        return _give_up(advice(error.name))
     except KeyboardInterrupt as stop:
         print(file=sys.stderr)  # noqa: T201 — the terminal has written ^C
         _give_up(str(stop) or f"stopped; `{command}` does the rest")
@@ -154,5 +150,5 @@ def _give_up(line: str) -> int:
 
 
 if __name__ == "__main__":
-    terminate_as_ctrl_c()
+    listen()
     sys.exit(main(sys.argv[1:]))

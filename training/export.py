@@ -39,6 +39,7 @@ from training.predict import predict
 from training.published import history_text
 from training.runs import Run
 from training.statistics import layer_table, weight_statistics
+from training.stops import heed
 from training.views import mean_logits, six_views
 
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
@@ -75,6 +76,7 @@ def publish(
             metrics = manifest.metrics.model_copy(update={"seeds": seeds})
             manifest = manifest.model_copy(update={"metrics": metrics})
         (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+        heed()
         folder.rename(home / version)
     return home / version
 

@@ -22,8 +22,10 @@ from training.halves import rounded
 from training.machine import here
 from training.nets_cifar import WHITENING, whiten
 from training.optimisers import Averaging, Nesterov, Ramp
+from training.quiet import quiet
 from training.runs import Run, copy_state, load_checkpoint, save_checkpoint
 from training.selection import LastLosses, images_in_an_epoch, of_targets, select, with_rows
+from training.stops import heed
 from training.teacher import Lessons, Teacher
 
 _VALIDATION_BATCH = 500
@@ -34,7 +36,8 @@ Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batche
 
 def build(experiment: Experiment, side: int | None = None) -> keras.Model:
     """The experiment's net, seeded and compiled, untrained; for images of `side`·`side` pixels, if that is given."""
-    keras.utils.set_random_seed(experiment.seed)
+    with quiet():  # this imports TensorFlow, whichever the backend is
+        keras.utils.set_random_seed(experiment.seed)
     dataset = DATASETS[experiment.dataset]
     shape = dataset.shape if side is None else (side, side, dataset.shape[2])
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in experiment.options.items()}
@@ -151,6 +154,7 @@ def fit(
         whiten(run.model, images)
     source: Augmentation | None = None
     for epoch in range(len(run.history) + 1, experiment.epochs + 1):
+        heed()
         began = time.perf_counter()
         if source is None or epoch == _first_closing(experiment):
             source = _augmentation(experiment, images, epoch)
@@ -189,7 +193,7 @@ def _train_epoch(
 ) -> dict[str, float]:
     experiment = run.experiment
     random = np.random.default_rng([experiment.seed, epoch])
-    callbacks: list[Any] = [_Report(progress)] if progress else []
+    callbacks: list[Any] = [_Heed(), *([_Report(progress)] if progress else [])]
     if experiment.averaging:
         done, steps = (_steps(experiment, epochs) for epochs in (epoch - 1, experiment.epochs))
         callbacks.append(Averaging(experiment.averaging, done, steps))
@@ -247,8 +251,19 @@ def _validate(run: Run, images: Images, labels: Labels) -> dict[str, float]:
         targets[:, -1] = _training_images(run.experiment)  # not one of the training images
     # Not the arrays themselves: see training.predict on what they leave behind.
     data = Batches(Unchanged(images), targets, np.arange(len(images)), _VALIDATION_BATCH, 0, 0)
-    values = run.model.evaluate(data, verbose=0, return_dict=True)
+    values = run.model.evaluate(data, callbacks=[_Heed()], verbose=0, return_dict=True)
     return {f"val_{key}": float(value) for key, value in values.items() if key != "last_losses"}
+
+
+class _Heed(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends the loop before a batch once a stop was heard. Not after one: there Keras would wait for its figures, which
+    a graphics card may still be computing."""
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        heed()
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        heed()
 
 
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def write_graphs(model: keras.Model, folder: Path) -> None:
 
 def _convert(model: keras.Model) -> onnx.ModelProto:
     model(np.zeros((1, *model.input.shape[1:]), np.uint8))  # the exporter wants a model that was called once
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # Keras's exporter looks whether NumPy still has the name.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         path = Path(folder) / MODEL
         model.export(path, format="onnx", verbose=False)
         return onnx.load(path)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.datasets import Images
+from training.stops import heed
 
 _BATCH = 500
 
@@ -23,6 +24,9 @@ def predict(model: keras.Model, images: Images) -> NDArray[np.float32]:
 
 def predict_all(model: keras.Model, images: Images) -> list[NDArray[Any]]:
     """Every output, in the model's order."""
-    parts = [model.predict_on_batch(images[k : k + _BATCH]) for k in range(0, len(images), _BATCH)]
+    parts = []
+    for k in range(0, len(images), _BATCH):
+        heed()
+        parts.append(model.predict_on_batch(images[k : k + _BATCH]))
     parts = [part if isinstance(part, list) else [part] for part in parts]
     return [np.concatenate(output) for output in zip(*parts, strict=True)]

@@ -31,7 +31,7 @@ from training.parity import ParityError
 from training.preprocess import load
 from training.published import NotPublishedError, is_published
 from training.runs import CheckpointError, Run, history_kept
-from training.stops import TerminatedError
+from training.stops import TerminatedError, heed
 from training.test_set import publish_test_set
 
 EXPORTER = "tensorflow"  # the backend whose nets Keras writes as ONNX; checkpoints are the same for all
@@ -73,6 +73,7 @@ def _named(names: Sequence[str]) -> list[str]:
 def _one_by_one(names: Sequence[str], make: Callable[[str], int], console: Console) -> int:
     """`make` one after the other until one fails; an exit status."""
     for name in names:
+        heed()
         try:
             status = make(name)
         except (CheckpointError, NotPublishedError) as error:
@@ -150,6 +151,7 @@ def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Con
 def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace, console: Console) -> Run:
     taught_by = teacher.find(experiment, arguments.artifacts)
     arrays = load(DATASETS[experiment.dataset], arguments.data)
+    heed()
     if not arguments.resume:
         path.unlink(missing_ok=True)  # now that nothing is missing for another
     columns = (
@@ -205,6 +207,7 @@ def _export(
         value = getattr(arguments, option)
         again += [f"--{option}", str(value)] if value else []
     try:
+        heed()
         if keras.backend.backend() != EXPORTER:
             return _export_elsewhere(again)
         _export_here(run or _to_export(EXPERIMENTS[name], arguments), arguments, command, console)

@@ -7,6 +7,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Of a script whose docstring, with its command line in a paragraph of its own, is what --help says of it."""
+    return argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """Whole numbers within these bounds."""
     expected = f"a whole number from {least} on" if most is None else f"a whole number from {least} to {most}"

@@ -6,21 +6,24 @@ For the shipped `cifar10-pair`: every method is fitted on six views of nine tent
 nets was trained on, and its loss is that of the tenth, as they are.
 """
 
-import argparse
-
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from service.manifest import Manifest, tower_keras
-from tests.benchmarks.arguments import whole
+from tests.benchmarks.arguments import parser_of, whole
 from tests.benchmarks.data import loaded
+from tests.benchmarks.needed import needed
 from tests.service.shipped import latest, manifest
-from training import calibration
 from training.datasets import DATASETS, Images, Labels, training_split
 from training.experiments import EXPERIMENTS
-from training.predict import predict
+from training.quiet import quiet
 from training.views import six_views
+
+with needed(), quiet():
+    import keras
+
+    from training import calibration
+    from training.predict import predict
 
 PAIR = "cifar10-pair"
 FOLDS = 10
@@ -29,9 +32,7 @@ Floats = NDArray[np.float32]
 
 def main() -> None:
     """Print the loss of each method, and how far the second is below the first."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--repeats", type=whole(1), default=5, help="divisions into folds (default %(default)s)"
     )

@@ -7,7 +7,6 @@ are medians of the ratios of neighbouring rounds, so that a machine that slows d
 Processor time a prediction is what a busy machine disturbs least.
 """
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -27,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from service.settings import ROOT
-from tests.benchmarks.arguments import new_file
+from tests.benchmarks.arguments import new_file, parser_of
 
 MODEL = "mnist-baseline"
 LAYERS = ("conv2d", "conv2d_1", "dense", "softmax")
@@ -39,7 +38,7 @@ CONNECTIONS = 16
 
 def main() -> None:
     """Print the figures; with --json also write them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--json", type=new_file, help="also write the figures here")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))

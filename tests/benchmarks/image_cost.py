@@ -4,7 +4,6 @@ images that are prepared at the same time.
     python -m tests.benchmarks.image_cost [--json FILE]
 """
 
-import argparse
 import json
 import statistics
 import threading
@@ -16,7 +15,7 @@ from PIL import Image
 
 from service.images import PrepareOptions, prepare
 from service.manifest import InputSpec
-from tests.benchmarks.arguments import new_file
+from tests.benchmarks.arguments import new_file, parser_of
 from tests.benchmarks.photographs import Scene, encode, photograph
 from tests.benchmarks.wild_digits import ARTIFACTS, MAX_PIXELS
 
@@ -29,7 +28,7 @@ ROUNDS = 15
 
 def main() -> None:
     """Print the medians; with --json also write them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--json", type=new_file, help="also write the figures here")
     options = parser.parse_args()
     figures = {name: median_ms(work) for name, work in _kinds().items()}

@@ -1,16 +1,22 @@
-"""What the small scripts say of words that they cannot follow: one line, before anything is begun."""
+"""What the small scripts say of words that they cannot follow, and of what they miss: one line, before anything is
+begun."""
 
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from service.manifest import MODEL
 from service.settings import ROOT
-from tests.benchmarks import calibration, training_speed, wild_digits
+from tests.benchmarks import calibration, feature_maps, image_cost, training_speed, wild_digits
+from tests.benchmarks.needed import needed
 from tests.benchmarks.serving.child import free_port
 from tests.service.shipped import latest
+from tests.training.bare import run_without
+from training.missing import OF_TRAINING
 
 PHOTOGRAPHS = latest("cifar10-mnist-like") / MODEL
 DIGITS = (
@@ -51,6 +57,53 @@ def test_what_is_impossible_is_said_in_one_line(
     with pytest.raises(SystemExit) as exited:
         script()
     assert said in (capsys.readouterr().err or str(exited.value))
+
+
+@pytest.mark.parametrize("script", [calibration, feature_maps, image_cost, training_speed, wild_digits])
+def test_help_has_the_command_in_a_line_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: ModuleType
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["script", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        script.main()
+    assert f"\n\n    python -m {script.__name__} [" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "missing"),
+    [("calibration", "keras"), ("training_speed", "keras"), ("serving", "httpx")],
+)
+def test_where_only_serving_was_installed_one_line_says_what_to_do(
+    tmp_path: Path, script: str, missing: str
+) -> None:
+    done = run_without({*OF_TRAINING, "httpx"}, f"tests.benchmarks.{script}", [], tmp_path)
+    assert done.returncode
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"{sys.executable} has no {missing}, which this command needs: `make test`")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("script", ["feature_maps", "image_cost", "wild_digits", "serving"])
+def test_help_of_what_measures_the_service_needs_only_what_serving_does(tmp_path: Path, script: str) -> None:
+    done = run_without({*OF_TRAINING, "httpx"}, f"tests.benchmarks.{script}", ["--help"], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["tests.typo", "numpy"])
+def test_another_module_that_is_missing_stays_a_traceback(module: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=module), needed():
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+def test_without_data_one_line_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONVSCOPE_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["script", "--images", "1"])
+    with pytest.raises(SystemExit) as exited:
+        wild_digits.main()
+    assert "train-images-idx3-ubyte.gz is in none of" in str(exited.value)
+    assert "run `python -m training fetch`" in str(exited.value)
 
 
 @pytest.mark.parametrize("count", [20_000, 45_000])

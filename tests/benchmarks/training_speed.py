@@ -14,15 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from tests.benchmarks.arguments import new_file, one_of, whole
+from tests.benchmarks.arguments import new_file, one_of, parser_of, whole
 from tests.benchmarks.data import loaded
-from training.augmentation import AUGMENTATIONS, Batches, Unchanged
+from tests.benchmarks.needed import needed
 from training.datasets import DATASETS, VALIDATION_IMAGES, Arrays, one_hot
 from training.experiments import EXPERIMENTS, Experiment
-from training.fit import build, fit
+from training.quiet import quiet
+
+with needed(), quiet():
+    import keras
+
+    from training.augmentation import AUGMENTATIONS, Batches, Unchanged
+    from training.fit import build, fit
 
 EPOCHS = 2
 _WHOLE = 100  # from here on figures are printed as whole numbers
@@ -128,7 +133,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument(
         "names",
         nargs="*",

@@ -5,9 +5,7 @@ at a time and all together, by plain resizing and by service.images.
 """
 
 import argparse
-import gzip
 import json
-import os
 import sys
 from collections.abc import Callable
 from io import BytesIO
@@ -21,10 +19,11 @@ from PIL import Image
 from service.errors import Problem
 from service.images import PrepareOptions, prepare
 from service.manifest import IMAGE_INPUT, MODEL, InputSpec
-from tests.benchmarks.arguments import new_file, whole
+from tests.benchmarks.arguments import new_file, parser_of, whole
+from tests.benchmarks.data import loaded
 from tests.benchmarks.photographs import DISTORTIONS, Scene, photograph
+from training.datasets import MNIST, VALIDATION_IMAGES, training_split
 
-VALIDATION = 5000  # the last of the training images
 SEED = 20
 DIGIT = InputSpec(height=28, width=28, channels=1)
 MAX_PIXELS = 25_000_000
@@ -55,20 +54,9 @@ def main() -> None:
 
 def validation_digits(count: int) -> tuple[Images, NDArray[np.int64]]:
     """`count` images spread over the validation split: uint8 [N,28,28], int64 [N]."""
-    folder = find_data()
-    images = np.frombuffer(_unpacked(folder / "train-images-idx3-ubyte.gz"), np.uint8, offset=16)
-    labels = np.frombuffer(_unpacked(folder / "train-labels-idx1-ubyte.gz"), np.uint8, offset=8)
-    chosen = len(labels) - VALIDATION + np.linspace(0, VALIDATION - 1, count).astype(int)
-    return images.reshape(-1, 28, 28)[chosen], labels[chosen].astype(np.int64)
-
-
-def find_data() -> Path:
-    """The folder of the IDX files. Exits, saying where it looked, when there is none."""
-    places = [Path(p) for p in (os.environ.get("CONVSCOPE_DATA", ""), "data", "../shared/datasets") if p]
-    for folder in (place / inner for place in places for inner in ("", "mnist")):
-        if (folder / "train-images-idx3-ubyte.gz").is_file():
-            return folder
-    sys.exit(f"no train-images-idx3-ubyte.gz in any of {', '.join(map(str, places))}: set CONVSCOPE_DATA")
+    _, _, images, labels = training_split(loaded(MNIST))
+    chosen = np.linspace(0, len(labels) - 1, count).astype(int)
+    return images[chosen, ..., 0], labels[chosen].astype(np.int64)
 
 
 def load_classifier(model: str) -> Classifier:
@@ -139,20 +127,18 @@ def _prepared(file: bytes) -> Images:
         return np.zeros((28, 28), np.uint8)
 
 
-def _unpacked(path: Path) -> bytes:
-    with gzip.open(path) as file:
-        return file.read()
-
-
 def _say(line: str) -> None:
     print(line, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="mnist", help="name or alias in artifacts/, or an ONNX file")
     parser.add_argument(
-        "--images", type=whole(1, VALIDATION), default=1000, help="validation images for each distortion"
+        "--images",
+        type=whole(1, VALIDATION_IMAGES),
+        default=1000,
+        help="validation images for each distortion",
     )
     parser.add_argument("--json", type=new_file, help="also write the table here")
     parser.add_argument(

@@ -4,13 +4,17 @@ import gzip
 import hashlib
 import io
 import pickle
+import signal
+import sys
 import tarfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from training import stops
 from training.datasets import CIFAR10, DATASETS, MNIST, Arrays, Dataset, Source, data_folders, find
 from training.preprocess import load
 
@@ -70,6 +74,28 @@ def write_small_cifar10(folder: Path) -> Dataset:
     checks = {name: md5(data) for name, data in members.items()}
     small = replace(source, md5=checks)
     return replace(CIFAR10, train_images=50, test_images=10, sources=(small,))
+
+
+def drop(number: signal.Signals = signal.SIGINT) -> None:
+    """A signal where Python drops what it raises."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    Dying()
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Signals are heard as in a command, and none was yet; afterwards all is as before."""
+    monkeypatch.setattr(stops, "_heard", [])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops.listen()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -22,10 +22,7 @@ from training.fit import fit
 from training.parity import ParityError, run_graph
 from training.runs import Run
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
-    "ignore:.*:DeprecationWarning:tf2onnx",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 
 
 @pytest.fixture(scope="module")

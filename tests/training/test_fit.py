@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.training.conftest import drop
 from training import fit
 from training.datasets import Arrays
 from training.experiments import EXPERIMENTS
@@ -90,6 +91,38 @@ def test_progress_counts_every_batch(few_arrays: dict[str, Arrays], tmp_path: Pa
         progress=lambda done, batches, _figures: seen.append((done, batches)),
     )
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]  # 200 images in batches of 64
+
+
+@pytest.mark.parametrize("batch", [2, 4])
+@pytest.mark.usefixtures("listening")
+def test_a_stop_that_was_dropped_ends_the_run_before_the_next_batch_or_the_validation(
+    few_arrays: dict[str, Arrays], tmp_path: Path, batch: int
+) -> None:
+    seen: list[int] = []
+
+    def progress(done: int, *_: object) -> None:
+        seen.append(done)
+        if done == batch:
+            drop()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit.fit(SHORT, few_arrays["mnist"], tmp_path / "run.npz", progress=progress)
+    assert seen == list(range(1, batch + 1))
+    assert history_kept(tmp_path / "run.npz") == []
+
+
+@pytest.mark.usefixtures("listening")
+def test_a_stop_that_was_dropped_between_epochs_keeps_those_before_it(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    def after_epoch(run: Run) -> None:
+        if len(run.history) == 2:
+            drop()
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        fit.fit(SHORT, few_arrays["mnist"], tmp_path / "run.npz", after_epoch=after_epoch)
+    assert stopped.traceback[-2].name == "fit"  # not in a batch of the third
+    assert len(history_kept(tmp_path / "run.npz")) == 2
 
 
 def test_the_closing_epochs_have_options_of_their_own(few_arrays: dict[str, Arrays]) -> None:

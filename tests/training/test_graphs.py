@@ -13,10 +13,6 @@ from training.graphs import inner_layers, serving_model, write_graphs
 from training.halves import pack, rounded
 from training.parity import run_graph
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
-)
-
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_graphs_read_the_weights_out_of_the_keras_file_two_bytes_a_number(

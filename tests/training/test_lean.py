@@ -85,7 +85,6 @@ def test_pixels_that_something_else_takes_too_are_left_alone() -> None:
     assert "Mul" in operators(model)
 
 
-@pytest.mark.filterwarnings("ignore:In the future `np.object`:FutureWarning")
 def test_exported_graphs_are_lean(tmp_path: Path) -> None:
     model = serving_model(build(EXPERIMENTS["mnist-8-filters"]), Calibration(1.0))
     model.save(tmp_path / KERAS_MODEL)

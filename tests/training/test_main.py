@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.bare import run_without
 from training import __main__ as command_line
 from training import data_commands
 from training.__main__ import main
@@ -51,7 +52,7 @@ def test_list_and_fetch_start_without_tensorflow() -> None:
 def test_where_only_serving_was_installed_one_line_says_what_to_do(
     tmp_path: Path, arguments: list[str], missing: str
 ) -> None:
-    done = _without(OF_TRAINING, arguments, tmp_path)
+    done = run_without(OF_TRAINING, "training", arguments, tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith(f"training: {sys.executable} has no {missing}, which this command needs: ")
@@ -61,26 +62,30 @@ def test_where_only_serving_was_installed_one_line_says_what_to_do(
 
 
 def test_help_needs_only_what_serving_does(tmp_path: Path) -> None:
-    done = _without(OF_TRAINING, ["train", "--help"], tmp_path)
+    done = run_without(OF_TRAINING, "training", ["train", "--help"], tmp_path)
     assert done.returncode == 0
     assert "--resume" in done.stdout
 
 
-def _without(modules: list[str], arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """`python -m training` where these modules cannot be found, in an empty folder."""
-    code = f"""
-import runpy, sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {modules}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Absent())
-sys.path.insert(0, {str(PYPROJECT.parent)!r})
-sys.argv[1:] = {arguments}
+def test_a_stop_that_was_dropped_while_a_command_was_imported_ends_it(tmp_path: Path) -> None:
+    """As JAX drops it, on the way to a training that is never begun."""
+    code = """
+import runpy, signal, sys
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+class Imported:
+    def __getattr__(self, name):
+        Dying()
+        return print
+sys.modules["training.train_commands"] = Imported()
+sys.argv[1:] = ["train", "mnist-baseline"]
 runpy.run_module("training", run_name="__main__")
 """
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)  # noqa: S603
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=PYPROJECT.parent)  # noqa: S603
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\ntraining: stopped; `python -m training train mnist-baseline` does the rest\n"
 
 
 @pytest.mark.parametrize("module", OF_TRAINING)

@@ -129,10 +129,7 @@ def test_another_teacher_does_not_go_on_with_a_run(
         fit.fit(STUDENT, few(few_arrays), taught[1], teacher=other, resume=True)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
-    "ignore:.*:DeprecationWarning:tf2onnx",
-)
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 def test_what_is_published_names_its_teacher(
     few_arrays: dict[str, Arrays], taught: tuple[Run, Path], tmp_path: Path
 ) -> None:

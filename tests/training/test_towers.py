@@ -21,10 +21,7 @@ MEMBERS = ("cifar10-mnist-like", "cifar10-strided")
 PAIR = replace(EXPERIMENTS["cifar10-pair"], name="pair", members=MEMBERS, held_out=200)
 IMAGES = 40
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
-    "ignore:.*:DeprecationWarning:tf2onnx",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from service.manifest import HISTORY, MANIFEST, Manifest
-from training import kept_runs, train_commands
+from tests.training.conftest import drop
+from training import export, kept_runs, train_commands
 from training.__main__ import main
 from training.datasets import Arrays, DataError
 from training.experiments import EXPERIMENTS
@@ -17,10 +20,7 @@ from training.stops import TerminatedError
 
 TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning",  # Keras's exporter probes NumPy for an old name
-    "ignore:.*:DeprecationWarning:tf2onnx",
-)
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 
 
 @pytest.fixture
@@ -168,6 +168,75 @@ def test_ctrl_c_in_an_export_says_how_to_go_on_and_the_same_command_does(
     interrupted_export()
     assert train(folder) == 0
     assert published(folder, 1) == first
+
+
+@pytest.fixture
+def dropping(monkeypatch: pytest.MonkeyPatch, listening: None) -> Callable[[ModuleType, str], None]:
+    """Ctrl-C at the end of this function, where Python drops it."""
+
+    def patch(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def dropped(*arguments: Any, **others: Any) -> Any:
+            done = function(*arguments, **others)
+            drop()
+            return done
+
+        monkeypatch.setattr(module, name, dropped)
+
+    return patch
+
+
+@pytest.mark.parametrize(
+    ("module", "last"),
+    [(train_commands, "fit"), (export, "layer_table")],
+    ids=["after the training", "before what is made is published"],
+)
+def test_a_stop_that_was_dropped_publishes_nothing(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    dropping: Callable[[ModuleType, str], None],
+    module: ModuleType,
+    last: str,
+) -> None:
+    dropping(module, last)
+    assert train(folder) == 130
+    assert f"{TINY.name} is not published yet; `python -m training export" in capsys.readouterr().err
+    assert len(kept(folder)) == 1
+    assert not [path for path in (folder / "artifacts").rglob("*") if path.is_file()]
+
+
+def test_a_stop_that_was_dropped_begins_no_other_process(
+    folder: Path, elsewhere: list[list[str]], dropping: Callable[[ModuleType, str], None]
+) -> None:
+    dropping(train_commands, "fit")
+    assert train(folder) == 130
+    assert elsewhere == []
+
+
+def test_a_stop_that_was_dropped_before_a_training_discards_nothing(
+    folder: Path, dropping: Callable[[ModuleType, str], None]
+) -> None:
+    assert train(folder) == 0
+    first = kept(folder)
+    dropping(train_commands, "load")
+    assert train(folder, "--restart") == 130
+    assert kept(folder) == first
+
+
+def test_a_stop_that_was_dropped_leaves_the_next_model_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, dropping: Callable[[ModuleType, str], None]
+) -> None:
+    made: list[str] = []
+
+    def make(name: str, *_: object) -> int:
+        made.append(name)
+        return 0
+
+    monkeypatch.setattr(train_commands, "_make", make)
+    dropping(train_commands, "_make")
+    assert do(folder, "train", "mnist-l2", TINY.name) == 130
+    assert made == ["mnist-l2"]
 
 
 def test_what_another_process_trains_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,8 +59,11 @@ def main() -> int:
     Raises KeyboardInterrupt before the first of them; later, what was measured by then is told.
     """
     options = _arguments()
-    if not wrk.installed():
-        print(wrk.MISSING, file=sys.stderr)
+    missing = None if wrk.installed() else wrk.MISSING
+    if "soak" in options.sections:
+        missing = missing or soak.missing()
+    if missing:
+        print(missing, file=sys.stderr)
         return 2
     for number in _signals():
         signal.signal(number, _interrupted)

@@ -12,13 +12,15 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import httpx
 import numpy as np
 
 from tests.benchmarks.serving.bench import COLOUR, DIGITS
 from tests.benchmarks.serving.messages import Request, encoded, form, image, test_images
+
+if TYPE_CHECKING:
+    import httpx
 
 CONNECTIONS = 8
 PREDICT = f"/predict/{DIGITS}"
@@ -85,6 +87,8 @@ def request_of(kind: str) -> Request:
 
 async def mixed(port: int, seconds: float) -> dict[str, Counter[str]]:
     """How often each kind was answered with each status."""
+    import httpx  # noqa: PLC0415 — serving does without it, and other sections than the soak do
+
     until = time.monotonic() + seconds
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in MIXED}
     base = f"http://127.0.0.1:{port}"
@@ -94,7 +98,7 @@ async def mixed(port: int, seconds: float) -> dict[str, Counter[str]]:
 
 
 async def _caller(
-    client: httpx.AsyncClient, until: float, seed: int, counts: dict[str, Counter[str]]
+    client: "httpx.AsyncClient", until: float, seed: int, counts: dict[str, Counter[str]]
 ) -> None:
     chance = random.Random(seed)
     kinds, weights = list(MIXED), [kind.weight for kind in MIXED.values()]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from service.settings import ROOT
@@ -14,11 +15,17 @@ from tests.benchmarks.serving.child import Child, on_cores
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.mixed_load import MIXED
 from tests.benchmarks.serving.servers import service
+from training.missing import advice
 
 FIRST_MINUTE = 60.0
 EVERY = 0.5  # seconds between two readings
 LONG_ENOUGH = 2 * FIRST_MINUTE  # seconds of a soak that can tell growth from what is only taken once
 AT_EACH_END = 10.0  # seconds whose readings are one: a median
+
+
+def missing() -> str | None:
+    """What the mixed load needs and is not installed, and what to do about it."""
+    return None if find_spec("httpx") else advice("httpx")
 
 
 def measure(bench: Bench, section: Section) -> None:
