@@ -85,7 +85,7 @@ def _range(part: str, layer: Layer, asked: str) -> tuple[int, int]:
         raise InvalidParameter(f"{asked}: {brief(part)!r} is neither a channel, as 3, nor a range, as 3-7")
     start, stop = int(first), int(last or first)
     if start > stop:
-        raise InvalidParameter(f"{asked}: the range {part.strip()} runs backwards")
+        raise InvalidParameter(f"{asked}: the range {brief(part.strip())} runs backwards")
     count = layer.shape[-1]
     if stop >= count:
         raise InvalidParameter(f"{asked}: {layer.name} has {counted(count, 'channel')}, 0 to {count - 1}")

@@ -81,6 +81,7 @@ class Worker(multiprocess.Process):
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.child_conn.close()  # the worker has its own, so that one that has died is known to be gone at once
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -120,7 +121,9 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Looks after the workers, and says that the service runs as soon as one of them answers."""
         super().keep_subprocess_alive()
-        if not self._told and any(worker.is_ready() for worker in self.processes):
+        if self._told or self.should_exit.is_set():
+            return
+        if any(worker.is_ready() for worker in self.processes):
             self._told = True
             _tell(self.config, self.sockets)
 

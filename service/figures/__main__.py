@@ -5,7 +5,9 @@ Or, last on standard error, why there is none; where it may be drawn another tim
 
 import os
 import sys
+from contextlib import suppress
 from io import BytesIO
+from pathlib import Path
 
 from service.errors import NotReady, Problem
 from service.figures.request import NOT_READY, FigureRequest
@@ -14,8 +16,7 @@ NICENESS = 10  # predictions come first
 
 
 def main() -> None:
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    _step_back()
     try:
         sys.stdout.buffer.write(_picture(FigureRequest.model_validate_json(sys.stdin.buffer.read())))
     except NotReady as problem:
@@ -23,6 +24,13 @@ def main() -> None:
         sys.exit(NOT_READY)
     except Problem as problem:
         sys.exit(problem.detail)
+
+
+def _step_back() -> None:
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with suppress(OSError):  # Linux may share its time among sessions, and this process has one of its own
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def _picture(request: FigureRequest) -> bytes:

@@ -34,6 +34,9 @@ class _Drawing:
         self.waiting: list[Wanted] = []
         """of each who waits, whether they still do"""
 
+    def is_wanted(self) -> bool:
+        return any(wanted() for wanted in self.waiting)
+
 
 def _read(task: asyncio.Task[bytes]) -> None:
     """Whoever waited may be gone: its failure is not left unread."""
@@ -91,8 +94,9 @@ class Figures:
             self._scratch.cleanup()
 
     def _begin(self, request: FigureRequest) -> "_Drawing":
-        if len(self._drawings) >= MAX_WAITING:
-            raise QueueFull(f"{len(self._drawings)} figures are waited for already")
+        ahead = sum(one.begun or one.is_wanted() for one in self._drawings.values())
+        if ahead >= MAX_WAITING:
+            raise QueueFull(f"{ahead} figures are waited for already")
         drawing = self._drawings[request] = _Drawing()
         drawing.task = asyncio.create_task(self._make(request, drawing))
         drawing.task.add_done_callback(_read)
@@ -101,7 +105,7 @@ class Figures:
     async def _make(self, request: FigureRequest, drawing: "_Drawing") -> bytes:
         try:
             async with self._turn:
-                if not any(wanted() for wanted in drawing.waiting):
+                if not drawing.is_wanted():
                     raise CallerGoneError
                 drawing.begun = True
                 picture = await self._run(request)
@@ -138,13 +142,16 @@ class Figures:
     async def _start(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         try:
-            # In a group of its own: a Ctrl-C is for the service, which still answers what it has accepted.
+            # In a session of its own: a Ctrl-C is for the service, which still answers what it has accepted.
             return await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "service.figures",
-                stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(), process_group=0,
+                stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(), start_new_session=True,
             )  # fmt: skip
         except OSError as error:  # no more files may be open, or no more processes be there
-            raise NotReady(f"no figure can be drawn now: {error.strerror}") from error
+            why = (
+                error.strerror if (error.errno or 0) > 0 else "too many files are open"
+            )  # which uvloop has no number for
+            raise NotReady(f"no figure can be drawn now: {why}") from error
 
     def _environment(self) -> dict[str, str]:
         # Where the home folder cannot be written, Matplotlib would look through all fonts for every figure.

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from service.settings import ROOT
+from tests.service.shipped import linked
 from tests.service.stripes import encoded, stripe
 
 IMAGE = encoded(stripe(5))
@@ -89,6 +90,14 @@ async def test_a_server_answers_and_stops_cleanly(artifacts: Path) -> None:
         assert any("serving stripes 1, stripes-colour 1" in line for line in server.lines)
         assert await server.stop() in (0, -signal.SIGTERM)
         assert not any("POST" in line or "Traceback" in line for line in server.lines)
+
+
+async def test_a_figure_is_drawn_by_a_process_that_the_servers_own_loop_starts(tmp_path: Path) -> None:
+    artifacts = linked(tmp_path, "mnist-baseline")
+    async with served(artifacts, CONVSCOPE_DEADLINE="100", CONVSCOPE_FIGURE_TIME="100") as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            answer = await client.get("/models/mnist-baseline/confusion-matrix?format=png")
+        assert (answer.status_code, answer.content[1:4]) == (200, b"PNG")
 
 
 async def test_too_long_a_body_is_refused_while_it_streams(artifacts: Path) -> None:

@@ -223,6 +223,34 @@ def test_a_supervisor_that_is_told_to_stop_waits_for_no_worker(monkeypatch: pyte
         assert not Worker(supervisor.config, []).wait_until_ready(5, supervisor.should_exit)
 
 
+def test_a_supervisor_that_was_told_to_stop_while_it_looked_after_workers_asks_none_whether_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    supervisor = Supervisor(Config("math:floor", workers=2), sockets=[])
+
+    class DyingOfCtrlC:
+        def is_alive(self, timeout: float) -> bool:
+            supervisor.should_exit.set()
+            return True
+
+        def is_ready(self) -> bool:
+            raise AssertionError
+
+    dying: Any = DyingOfCtrlC()
+    supervisor.processes = [dying]
+    supervisor.keep_subprocess_alive()
+
+
+def test_of_a_worker_that_has_died_no_answer_is_waited_for() -> None:
+    worker = Worker(Config("math:floor"), [])
+    worker.start()
+    worker.process.kill()
+    worker.process.join()
+    assert worker.parent_conn.poll(0)  # its end
+    assert not worker.is_ready()
+
+
 async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
     port = "0"
     for workers in ("1", "2", "1"):

@@ -122,7 +122,7 @@ async def test_a_process_that_a_signal_ended_is_no_failure_and_may_be_asked_for_
 async def test_signals_to_the_services_group_do_not_reach_the_process(
     figures: Figures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_instead(monkeypatch, "import os; print(os.getpgrp() == os.getpid())")
+    run_instead(monkeypatch, "import os; print(os.getpgrp() == os.getsid(0) == os.getpid())")
     assert await figures.draw(REQUEST, NEVER) == b"True\n"
 
 
@@ -235,6 +235,22 @@ async def test_more_than_may_wait_are_refused(held: HeldFigures, monkeypatch: py
     held.go.set()
     assert await waiting == b"picture"
     assert await held.draw(another(), NEVER) == b"picture"
+
+
+async def test_those_whom_nobody_waits_for_any_more_take_no_place(
+    held: HeldFigures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MAX_WAITING", 2)
+    drawn = asyncio.create_task(held.draw(REQUEST, NEVER))
+    await held.begun.wait()
+    left = asyncio.create_task(held.draw(another(), NEVER, lambda: False))
+    await asyncio.sleep(0)
+    newcomer = asyncio.create_task(held.draw(REQUEST.model_copy(update={"kind": "weights"}), NEVER))
+    await asyncio.sleep(0)
+    held.go.set()
+    assert [await drawn, await newcomer] == [b"picture"] * 2
+    with pytest.raises(CallerGoneError):
+        await left
 
 
 async def test_a_service_that_stops_leaves_no_process(figures: Figures) -> None:
