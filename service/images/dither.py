@@ -11,7 +11,10 @@ from PIL import Image, ImageFilter
 from service.images.ground import SMALL, WORKING_SIDE
 
 BLURRED = "dithered: its dots were blurred to greys"
-_RADIUS = 1.5  # px; more costs small digits their shape, less leaves dots
+_RADIUS = 1.5  # px; more costs small digits their shape, less leaves dots of middle greys
+# Dots as few as that are far apart; thin strokes would go with them if as much was blurred.
+_SPARSE = 0.07
+_SPARSE_RADIUS = 0.8
 _LARGEST = 2 * WORKING_SIDE  # px; dots of larger pictures go as these are reduced
 _TILES = 8  # along each side
 _LEAST = 0.015  # of the pixels of half the tiles: greys with fewer dots are as good as white or black
@@ -22,7 +25,10 @@ def undone(image: Image.Image) -> Image.Image | None:
     if not SMALL <= min(image.size) <= max(image.size) <= _LARGEST or not image.getcolors(2):
         return None
     dots = _alone(np.asarray(image.convert("L")))
-    return image.filter(ImageFilter.GaussianBlur(_RADIUS)) if np.median(_tiled(dots)) >= _LEAST else None
+    share = np.median(_tiled(dots))
+    if share < _LEAST:
+        return None
+    return image.filter(ImageFilter.GaussianBlur(_SPARSE_RADIUS if share <= _SPARSE else _RADIUS))
 
 
 def _alone(shades: NDArray[np.uint8]) -> NDArray[np.bool_]:

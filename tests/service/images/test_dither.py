@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from service.images import Prepared, PrepareOptions, dither, form, prepare
 from service.images.digits import to_digit
@@ -39,6 +39,19 @@ def test_greys_made_of_dots_are_greys_again(side: int, ground: int, ink: int) ->
     assert form.has_form(shown.image[..., 0])
     plain = to_digit(seven((side, side), pen=side // 14)).image
     assert np.corrcoef(shown.image.ravel(), plain.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("side", [300, 450, 500])
+def test_thin_strokes_among_sparse_dots_stay_whole(side: int) -> None:
+    eight = Image.new("1", (side, side), 1)
+    for ring in ((0.35, 0.25, 0.65, 0.5), (0.32, 0.5, 0.68, 0.78)):
+        ImageDraw.Draw(eight).ellipse([side * edge for edge in ring], outline=0)
+    dotted = np.array(eight)
+    dotted[::8, ::8] = False
+    shown = prepared(Image.fromarray(dotted))
+    assert dither.BLURRED in shown.steps
+    assert shown.warnings == []
+    assert shown.box == pytest.approx([side * edge for edge in (0.32, 0.25, 0.68, 0.78)], abs=9)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
