@@ -148,9 +148,8 @@ class Figures:
                 stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, env=self._environment(), start_new_session=True,
             )  # fmt: skip
         except OSError as error:  # no more files may be open, or no more processes be there
-            why = (
-                error.strerror if (error.errno or 0) > 0 else "too many files are open"
-            )  # which uvloop has no number for
+            # uvloop has no number for it where too many files are open.
+            why = error.strerror if (error.errno or 0) > 0 else "too many files are open"
             raise NotReady(f"no figure can be drawn now: {why}") from error
 
     def _environment(self) -> dict[str, str]:

@@ -186,11 +186,11 @@ def _check(request: Request, model: Model, query: _Shown) -> str:
 
 async def _respond(request: Request, looked: _Looked, chosen: str, deadline: float) -> Response:
     service = service_of(request)
-    takes_long = chosen == "png"
     if looked.query.layer is None:
         takes_long = chosen == "npz"
-        make = partial(_npz, looked.maps) if chosen == "npz" else partial(_list, looked)
+        make = partial(_npz, looked.maps) if takes_long else partial(_list, looked)
     else:
+        takes_long = chosen == "png"
         layer = find_layer(looked.model.manifest, looked.query.layer)
         make = partial(_one_layer, looked, layer, chosen)
     lane = service.drawing if takes_long else service.aside

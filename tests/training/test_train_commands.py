@@ -171,6 +171,19 @@ def test_ctrl_c_in_an_export_says_how_to_go_on_and_the_same_command_does(
 
 
 @pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were to be made, each in no time."""
+    names: list[str] = []
+
+    def make(name: str, *_: object) -> int:
+        names.append(name)
+        return 0
+
+    monkeypatch.setattr(train_commands, "_make", make)
+    return names
+
+
+@pytest.fixture
 def dropping(monkeypatch: pytest.MonkeyPatch, listening: None) -> Callable[[ModuleType, str], None]:
     """Ctrl-C at the end of this function, where Python drops it."""
 
@@ -225,15 +238,8 @@ def test_a_stop_that_was_dropped_before_a_training_discards_nothing(
 
 
 def test_a_stop_that_was_dropped_leaves_the_next_model_alone(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, dropping: Callable[[ModuleType, str], None]
+    folder: Path, made: list[str], dropping: Callable[[ModuleType, str], None]
 ) -> None:
-    made: list[str] = []
-
-    def make(name: str, *_: object) -> int:
-        made.append(name)
-        return 0
-
-    monkeypatch.setattr(train_commands, "_make", make)
     dropping(train_commands, "_make")
     assert do(folder, "train", "mnist-l2", TINY.name) == 130
     assert made == ["mnist-l2"]
@@ -320,15 +326,8 @@ def test_a_net_put_together_of_others_has_no_seed(folder: Path, capsys: pytest.C
 
 
 def test_with_another_seed_all_are_those_that_are_trained(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, made: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made: list[str] = []
-
-    def make(name: str, *_: object) -> int:
-        made.append(name)
-        return 0
-
-    monkeypatch.setattr(train_commands, "_make", make)
     assert do(folder, "train", "all", "--seed", "7") == 0
     assert made == [name for name in EXPERIMENTS if name != "cifar10-pair"]
     assert "left out: cifar10-pair: put together of published nets" in capsys.readouterr().out
