@@ -117,6 +117,8 @@ def _logging(level: str) -> dict[str, Any]:
         "loggers": {
             "uvicorn": {"handlers": ["stderr"], "level": level, "propagate": False},
             "convscope": {"handlers": ["stderr"], "level": level, "propagate": False},
+            # Whoever asks for it has it, however little else is to be told.
+            "convscope.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
         },
     }
 

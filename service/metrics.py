@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 CLIENT_GONE = 499  # what proxies write into their logs for a request whose client left
+NO_ROUTE = "(none)"
+OTHER_METHOD = "(other)"  # one that a client made up, or none at all
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

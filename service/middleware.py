@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.callers import CallerGoneError
 from service.errors import printable, problem_response, unforeseen
-from service.metrics import CLIENT_GONE, Metrics
+from service.metrics import CLIENT_GONE, NO_ROUTE, OTHER_METHOD, Metrics
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -55,7 +55,7 @@ class Observer:
 
     def _record(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         # Neither a path nor a method that a client made up may become a new series.
-        route = getattr(scope.get("route"), "path", "(none)")
-        self._metrics.request(route, method if method in METHODS else "(other)", status, seconds)
+        route = getattr(scope.get("route"), "path", NO_ROUTE)
+        self._metrics.request(route, method if method in METHODS else OTHER_METHOD, status, seconds)
         if self._log_access:
             access_log.info("%s %s %d %.1f ms", method, printable(scope["path"]), status, seconds * 1000)

@@ -13,6 +13,7 @@ from fastapi import Response
 
 from service.errors import PROBLEM_JSON, HeadTooLong, NotHttp, Problem
 from service.flood import is_whole, request_line
+from service.metrics import NO_ROUTE, OTHER_METHOD
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from service.flood import Refusal
     from service.gate import Gate
+    from service.metrics import Metrics
     from service.short_way import HotRoute
 
 AT_ONCE = 0.02  # seconds after which a client who rested and asks again had not waited to be heard
@@ -55,7 +57,9 @@ else:
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            self._gate: Gate | None = getattr(getattr(self.app, "state", None), "gate", None)
+            state = getattr(self.app, "state", None)
+            self._gate: Gate | None = getattr(state, "gate", None)
+            self._metrics: Metrics | None = getattr(getattr(state, "service", None), "metrics", None)
             self._held: bytes | None = None
             """a whole request that waits on the porch"""
             self._heard_again = -inf
@@ -130,6 +134,8 @@ else:
         def _say(self, problem: Problem) -> None:
             """And nothing more. Who is still sending would not get it from a connection that is closed at once."""
             self._last_word = None
+            if self._metrics is not None:
+                self._metrics.request(NO_ROUTE, OTHER_METHOD, problem.status, 0.0)
             if self.cycle is not None and not self.cycle.response_complete:
                 self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
                 self.cycle.message_event.set()

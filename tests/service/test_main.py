@@ -1,4 +1,4 @@
-"""What uvicorn imports, where the settings cannot be used any more."""
+"""What uvicorn imports, where the settings cannot be used any more; and what is logged."""
 
 import os
 import subprocess
@@ -36,3 +36,21 @@ def test_a_worker_whose_folder_has_gone_says_so_and_is_not_started_again_at_once
         "the settings cannot be used: CONVSCOPE_ARTIFACTS=/nowhere: Path does not point to a"
     )
     assert "; PORT=99999: Input should be" in line
+
+
+def test_who_asks_for_the_access_log_has_it_however_little_else_is_told() -> None:
+    said = """
+import logging.config
+from service.__main__ import _logging
+from service.middleware import access_log
+
+logging.config.dictConfig(_logging("ERROR"))
+access_log.info("GET /models 200")
+for name in ("convscope", "uvicorn"):
+    logging.getLogger(name).warning("nothing much")
+"""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", said], cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+    [line] = done.stderr.splitlines()
+    assert line.endswith(" INFO convscope.access: GET /models 200")

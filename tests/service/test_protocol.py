@@ -87,10 +87,10 @@ class Full:
         while self.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110 — tells nobody
             await asyncio.sleep(0)
 
-    async def count(self, status: int) -> int:
+    async def count(self, status: int, route: str = "/predict/{model}", method: str = "POST") -> int:
         async with client_of(self.app) as client:
             lines = (await client.get("/metrics")).text.splitlines()
-        series = f'convscope_requests_total{{route="/predict/{{model}}",method="POST",status="{status}"}}'
+        series = f'convscope_requests_total{{route="{route}",method="{method}",status="{status}"}}'
         return sum(int(line.split()[1]) for line in lines if line.startswith(series))
 
 
@@ -608,6 +608,7 @@ async def test_what_came_before_nonsense_is_answered_before_it(full: Full, asks:
     for _ in range(asks):
         assert (await answer(reader))[0] == 200
     assert b"HTTP/1.1 400 " in await reader.read()
+    assert await full.count(400, "(none)", "(other)") == 1
     writer.close()
 
 
