@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
+open_directly = build_opener(ProxyHandler({})).open  # a proxy for the world knows no service on this machine
 FOLDER = Path(__file__).parent / "pictures"
 SEVEN = 0  # the first MNIST test image
 
@@ -44,7 +45,7 @@ def main(service: str) -> None:
 def asked(service: str, path: str) -> bytes:
     """A picture. Exits, saying what to do, when there is none."""
     try:
-        with urlopen(service + quote(path, safe="/?&="), timeout=120) as answer:  # noqa: S310 — the caller's own service
+        with open_directly(service + quote(path, safe="/?&="), timeout=120) as answer:
             content: bytes = answer.read()
     except HTTPError as error:
         sys.exit(f"{service}{path} answers {error.code}")
