@@ -95,8 +95,9 @@ class Gate:
         scope["app"] = self._app
         try:
             response = await self._ways.respond(route, name, scope, receive)
-        except CallerGoneError:
+        except CallerGoneError as error:
             response = None
+            error.forget()
         except (Exception, asyncio.CancelledError) as error:
             response = problem_response(scope, unforeseen(error, scope["method"], scope["path"]))
         status = CLIENT_GONE if response is None else response.status_code

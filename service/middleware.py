@@ -43,8 +43,9 @@ class Observer:
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, observed)
-        except CallerGoneError:
+        except CallerGoneError as error:
             status = CLIENT_GONE
+            error.forget()
         except (Exception, asyncio.CancelledError) as error:
             problem = unforeseen(error, method, scope["path"])
             if status:  # too late for another answer: the server must cut the connection

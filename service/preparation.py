@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 from time import perf_counter
 
-from service.callers import Wanted, always
+from service.callers import CallerGoneError, Wanted, always
 from service.errands import fetch
 from service.errors import DeadlinePassed, Problem, QueueFull, counted
 from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
@@ -73,7 +73,7 @@ class Preparer:
         wanted: Wanted = always,
     ) -> Prepared:
         """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does,
-        QueueFull, DeadlinePassed, or CallerGoneError where it is not `wanted` by the time a thread has it."""
+        QueueFull, DeadlinePassed, or CallerGoneError where it is not `wanted` any more before a thread begins it."""
         pixels = pixels_of(data)
         if pixels <= QUICK_PIXELS:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
@@ -97,7 +97,7 @@ class Preparer:
     ) -> list[Prepared | Problem]:
         """Several images; one that cannot be prepared gives its problem instead. Where not all are small digits in
         which nothing has to be done, a thread does the others: for those it would only get in the loop's way, since
-        both need the interpreter. Raises QueueFull, DeadlinePassed, or CallerGoneError as `prepare` does.
+        both need the interpreter. Raises QueueFull, DeadlinePassed, or CallerGoneError where the rest is not `wanted`.
 
         `goes_on` says that images before these are done: they are not refused, or that would have been in vain."""
         ready = None
@@ -144,9 +144,12 @@ class Preparer:
         self._count(weight, 1, files)
         freed = partial(self._end, weight, files, took)
         try:
-            return await fetch(self._threads, partial(_timed, work, took), deadline, wanted, freed)
+            prepared = await fetch(self._threads, partial(_timed, work, took), deadline, wanted, freed)
         except TimeoutError:
             raise DeadlinePassed("decoding took longer than the time allowed for one request") from None
+        if len(prepared) < files:
+            raise CallerGoneError
+        return prepared
 
     def _end(self, weight: int, files: int, took: list[tuple[int, float]]) -> None:
         self._count(-weight, -1, -files)

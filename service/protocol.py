@@ -276,6 +276,11 @@ else:
                 if cycle is not None and not cycle.response_complete:
                     cycle.disconnected = True
                     cycle.message_event.set()
+            for (
+                waiting,
+                _,
+            ) in self.pipeline:  # as of those that are answered, or they and this would keep each other
+                waiting.on_response = _nothing
             self._answered = None
             super().connection_lost(exc)
 

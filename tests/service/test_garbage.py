@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -140,6 +141,32 @@ async def test_who_leaves_leaves_nothing(artifacts: Path, sent: Sent) -> None:
     async with serving(artifacts) as (_, server):
         assert await left_by(server, raw(sent)[:-FAR], given_up) == (0, set())
         assert await left_by(server, raw(sent), given_up) == (0, set())
+
+
+@pytest.mark.parametrize("sent", [GOOD[2], BAD[0], BAD[9]], ids=["batch", "gate", "application"])
+async def test_who_leaves_while_waiting_for_a_thread_leaves_nothing(artifacts: Path, sent: Sent) -> None:
+    async with serving(artifacts) as (app, server):
+        go, threads = Event(), app.state.service.preparer._threads
+        for _ in range(threads._max_workers):
+            threads.submit(go.wait)
+
+        def left(port: int, request: bytes) -> int:
+            status = given_up(port, request)
+            go.set()
+            return status
+
+        assert await left_by(server, raw(sent), left) == (0, set())
+
+
+@pytest.mark.parametrize("cut", [None, -FAR])
+@pytest.mark.parametrize("second", [GOOD[0], GOOD[2]], ids=["gate", "application"])
+@pytest.mark.parametrize("first", [GOOD[0], GOOD[2]], ids=["gate", "application"])
+async def test_who_leaves_with_one_request_behind_another_leaves_nothing(
+    artifacts: Path, first: Sent, second: Sent, cut: int | None
+) -> None:
+    both = [raw(sent).replace(b"Connection: close\r\n", b"") for sent in (first, second)]
+    async with serving(artifacts) as (_, server):
+        assert await left_by(server, b"".join(both)[:cut], given_up) == (0, set())
 
 
 @pytest.mark.parametrize("sent", [GOOD[0], GOOD[2], BAD[0]], ids=["gate", "application", "large"])

@@ -279,8 +279,20 @@ async def test_it_is_given_back_once_also_where_small_pictures_end_last(
 async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:
     there = iter([True, True, False, False, False])  # when a thread takes it; before each file
     files = [encoded(seven())] * 4
-    prepared = await preparer.prepare_each(files, DIGIT, PrepareOptions(), NEVER, wanted=lambda: next(there))
-    assert len(prepared) == 1
+    with pytest.raises(CallerGoneError):
+        await preparer.prepare_each(files, DIGIT, PrepareOptions(), NEVER, wanted=lambda: next(there))
+    assert not [*there]
+
+
+async def test_an_image_whose_sender_leaves_just_before_it_is_decoded_is_no_failure(
+    preparer: Preparer,
+) -> None:
+    there = iter([True, False])
+    with pytest.raises(CallerGoneError):
+        await preparer.prepare(
+            encoded(seven()) + bytes(SMALL_BYTES), DIGIT, PrepareOptions(), NEVER, wanted=lambda: next(there)
+        )
+    assert not [*there]
 
 
 async def test_the_loop_reads_a_few_batches_in_a_turn_and_refuses_more_than_may_wait_for_theirs(
