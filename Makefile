@@ -3,6 +3,7 @@
 # make check   formatting, lint and types
 # make pictures  ask a running service (PORT) for the README's pictures
 # make benchmark  requests a second beside other servers (well over ten minutes; needs wrk); make benchmark-short takes a minute
+#                 by OpenVINO, which `make test` installs; CONVSCOPE_ENGINE=onnxruntime make benchmark: by what peers run too
 # make models  train every model from the original files (hours)
 
 PORT ?= 8000

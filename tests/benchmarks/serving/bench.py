@@ -90,6 +90,11 @@ class Cores:
         cores = sorted(os.sched_getaffinity(0))
         return cls(cores[0], cores[-1])
 
+    @property
+    def shared(self) -> bool:
+        """By server and load, because there is one only: what is measured under load is then no server's own."""
+        return self.server == self.load
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -128,6 +133,10 @@ class Section:
     """for a person: what was done, what was skipped and why"""
     rounds: dict[str, list[float]] = field(default_factory=dict)
     """what the figures are medians of"""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """what could not be measured here, and why: no fault of the run, but it is no whole one"""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """what else the file tells"""
 
     def median(self, name: str) -> float:
         return statistics.median(self.rounds[name])

@@ -51,7 +51,7 @@ def measure(bench: Bench, section: Section) -> None:
         for model, engine in engines.items():
             turns.add_engine(_engine(model), engine)
             section.lines.append(f"{model} by {engine.name} alone is fastest with {engine.rows} rows a run")
-            section.rounds[f"{_engine(model)}, by rows a run"] = list(engine.sweep.values())
+            section.facts[f"{_engine(model)}, images/s by rows a run"] = engine.sweep
         turns.take("beside the no-ops", bench.plan.rounds)
         section.rows = [row(section, name, child, one=name + ONE) for name, child in no_ops.items()]
         section.rows.append(row(section, OURS, ours, one=OURS + ONE))

@@ -76,13 +76,17 @@ class Child:
 
     def memory_mb(self) -> float:
         """What is resident of a server of one process; of several, their proportional sets (PSS): what two share
-        counts half for each. Megabytes. Raises BenchmarkError when it ended.
+        counts half for each. Megabytes. Raises BenchmarkError when it ended, or nothing of it can be read.
 
         A PSS is too small by what is shared with processes that are none of the server's, such as the benchmark's own,
         which run the same Python and libraries: so it is taken only where pages would count twice without it.
         """
         running = self._running()
-        return sum(_memory(pid, "Rss" if len(running) == 1 else "Pss") for pid in running) / 1e6
+        kind: Literal["Rss", "Pss"] = "Rss" if len(running) == 1 else "Pss"
+        read = [found for pid in running if (found := _memory(pid, kind)) is not None]
+        if not read:
+            raise BenchmarkError(f"what {self.name} has in memory cannot be read in {PROC}")
+        return sum(read) / 1e6
 
     def last_words(self) -> str:
         """The end of its log, for a person who asks why it failed."""
@@ -236,10 +240,12 @@ def parsed(stat: str) -> Status:
     return Status(fields[0], int(fields[1]), (int(fields[11]) + int(fields[12])) / TICK, int(fields[19]))
 
 
-def _memory(pid: int, kind: Literal["Rss", "Pss"]) -> float:
-    """Bytes."""
-    with suppress(OSError):
-        for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith(f"{kind}:"):
-                return float(line.split()[1]) * 1024
-    return 0.0
+def _memory(pid: int, kind: Literal["Rss", "Pss"]) -> float | None:
+    """Bytes; None of a process that has ended meanwhile. Raises BenchmarkError for one that may not be looked at."""
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    except OSError as error:
+        raise BenchmarkError(f"the memory of process {pid} cannot be read: {error}") from error
+    return next((float(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:")), None)

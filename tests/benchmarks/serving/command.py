@@ -7,14 +7,12 @@ wrk.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from tests.benchmarks.arguments import new_file, seconds, whole
@@ -24,12 +22,13 @@ from tests.benchmarks.serving import (
     beside_peers,
     hot_path,
     overload,
+    report_file,
     soak,
     start,
     workers,
     wrk,
 )
-from tests.benchmarks.serving.bench import FOLDER, FULL, SHORT, Bench, Cores, Plan, Section
+from tests.benchmarks.serving.bench import FULL, SHORT, Bench, Cores, Plan, Section
 from tests.benchmarks.serving.errors import BenchmarkError, measuring
 from tests.benchmarks.serving.goals import judged
 from tests.benchmarks.serving.machine import idle, machine
@@ -46,15 +45,13 @@ SECTIONS: dict[str, Callable[[Bench, Section], None]] = {
     "soak": soak.measure,
 }
 QUIET = 0.9
-REPORT = FOLDER / "report.json"
-REPORT_OF_A_PART = FOLDER / "report-part.json"
-"""so that no part is written over a whole run of half an hour"""
 LONG = ("peers", "workers", "batch-path", "soak")
 """not in the short form"""
 
 
 def main() -> int:
-    """Run the sections; 0 when every one could be, whatever it found.
+    """Run the sections; 0 when every one could be, whatever it found, and also when a peer was skipped: that one cannot
+    be had is told, in the file too, and no fault of the run.
 
     Raises KeyboardInterrupt before the first of them; later, what was measured by then is told.
     """
@@ -68,12 +65,16 @@ def main() -> int:
     for number in _signals():
         signal.signal(number, _interrupted)
     bench = Bench(_plan(options), Cores.allowed(), tuple(name.lower() for name in options.peers))
+    if bench.cores.shared:
+        bench.say(
+            "one core only: the load takes it from the server, and what is measured under load is not judged"
+        )
     idle_before = idle(bench.cores)
     if idle_before < QUIET:
         bench.say(f"the cores are only {idle_before:.0%} idle: trust ratios, and processor time above all")
     facts = machine(bench.cores, idle_before)  # now: later an interruption would cost what was measured
     found, failed = measured(bench, options.sections)
-    return _finish(options.json, bench, facts, found, failed)
+    return _finish(options, bench, facts, found, failed)
 
 
 def measured(bench: Bench, names: Sequence[str]) -> tuple[dict[str, Section], list[str]]:
@@ -111,20 +112,17 @@ def _cut_short(found: dict[str, Section], name: str, what: str) -> None:
 
 
 def _finish(
-    file: Path, bench: Bench, facts: dict[str, Any], found: dict[str, Section], failed: list[str]
+    options: argparse.Namespace,
+    bench: Bench,
+    facts: dict[str, Any],
+    found: dict[str, Section],
+    failed: list[str],
 ) -> int:
     """The file first: what is printed may find nobody."""
-    goals = judged(found.values())
-    content = {
-        "machine": facts,
-        "plan": asdict(bench.plan),
-        "sections": {name: section.as_json() for name, section in found.items()},
-        "goals": [asdict(one) for one in goals],
-        "failed": failed,
-    }
+    goals = judged(found.values(), one_core=bench.cores.shared)
+    file = options.json or report_file.place(found.keys() >= SECTIONS.keys(), goals, failed)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        report_file.write(file, report_file.content(bench, facts, found, goals, failed))
     except (OSError, ValueError) as error:
         failed.append(f"{file} could not be written: {error}")
     _print(report(facts, found, goals, failed))
@@ -170,7 +168,7 @@ def _ignore_signals() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    """With `sections`, the names of those to be measured, and the file to write."""
+    """With `sections`, the names of those to be measured."""
     parser = _parser()
     options = parser.parse_args()
     for name in options.peers:
@@ -181,8 +179,6 @@ def _arguments() -> argparse.Namespace:
     for section, given in {"peers": options.peers, "soak": options.soak}.items():
         if given and section not in options.sections:
             parser.error(f"--{section} without the section {section}: --only {section} measures it")
-    whole_run = not options.peers and set(options.sections) == set(SECTIONS)
-    options.json = options.json or (REPORT if whole_run else REPORT_OF_A_PART)
     return options
 
 
@@ -208,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         "--json",
         type=new_file,
         metavar="FILE",
-        help=f"(default {REPORT}, or {REPORT_OF_A_PART.name} there for some sections or peers only)",
+        help=f"(default {report_file.REPORT}, or {report_file.REPORT_OF_A_PART.name} there unless the run was whole: "
+        "every section finished, every goal judged)",
     )
     return parser

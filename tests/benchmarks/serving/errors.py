@@ -9,6 +9,15 @@ class BenchmarkError(Exception):
 
 
 @contextmanager
+def about(what: str) -> Iterator[None]:
+    """Names what could not be measured to whoever reads why."""
+    try:
+        yield
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{what}: {error}") from error
+
+
+@contextmanager
 def measuring() -> Iterator[None]:
     """Whatever else goes wrong is a BenchmarkError as well: a server that dies on the way, an answer that is none, and
     a mistake of the benchmark itself must not take with them what was measured before."""

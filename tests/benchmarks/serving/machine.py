@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from service.engines import choose
 from service.settings import ROOT, Settings
 from tests.benchmarks.serving.bench import Cores
 
@@ -53,12 +54,18 @@ def machine(cores: Cores, idle_before: float) -> dict[str, Any]:
         "changed since": bool(_said("git", "status", "--porcelain", "--", *MEASURED)),
         "processor": _cpu("model name"),
         "flags": [flag for flag in FLAGS if flag in _cpu("flags").split()],
-        "cores": {"all": os.cpu_count(), "server": cores.server, "load": cores.load},
+        "cores": {
+            "all": os.cpu_count(),
+            "allowed": sorted(os.sched_getaffinity(0)),
+            "server": cores.server,
+            "load": cores.load,
+        },
         "idle before": round(idle_before, 2),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in PACKAGES},
         "wrk": _said("wrk", "-v", status=1).split("[")[0].strip(),  # which it ends with after every -v
+        "engine": choose(Settings().engine),  # which the setting `auto` leaves open
         "settings": _settings(),
     }
 

@@ -40,6 +40,8 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     status: int
     body: bytes
+    size: int = 0
+    """bytes over the wire, its head among them; 0 where nobody counted"""
 
 
 def ask(port: int, request: Request, *, seconds: float = 30.0) -> Answer:
@@ -48,8 +50,7 @@ def ask(port: int, request: Request, *, seconds: float = 30.0) -> Answer:
     try:
         headers = {"Content-Type": request.content_type, **dict(request.headers)}
         connection.request("POST", request.path, request.body, headers)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.read())
+        return _whole(connection.getresponse())
     finally:
         connection.close()
 
@@ -59,10 +60,18 @@ def get(port: int, path: str, *, seconds: float = 30.0) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.read())
+        return _whole(connection.getresponse())
     finally:
         connection.close()
+
+
+def _whole(answer: http.client.HTTPResponse) -> Answer:
+    body = answer.read()
+    if answer.chunked:  # by then nobody knows in how many
+        return Answer(answer.status, body)
+    lines = (f"{name}: {value}" for name, value in answer.getheaders())
+    head = "\r\n".join((f"HTTP/1.1 {answer.status} {answer.reason}", *lines, "", ""))
+    return Answer(answer.status, body, len(head) + len(body))
 
 
 def image(path: str, data: bytes, kind: str = "image/png") -> Request:

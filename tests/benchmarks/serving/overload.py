@@ -19,7 +19,7 @@ from tests.benchmarks.serving.child import Child, reported
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request, ask
 from tests.benchmarks.serving.open_loop import Clients, allow_many_files
-from tests.benchmarks.serving.servers import digit, photo, service
+from tests.benchmarks.serving.servers import digit, is_cat, is_seven, photo, service
 from tests.benchmarks.serving.wrk import Load, load
 
 TIMES = 4
@@ -123,16 +123,17 @@ def _tell(section: Section, label: str, best: int, rounds: list[tuple[Capacity, 
 
 
 def _capacity(bench: Bench, child: Child, model: str, request: Request) -> Capacity:
-    unloaded = _load(bench, child, request, 1).p99_ms
-    rates = {count: _load(bench, child, request, count).per_second for count in CLIENTS[model]}
+    unloaded = _load(bench, child, model, request, 1).p99_ms
+    rates = {count: _load(bench, child, model, request, count).per_second for count in CLIENTS[model]}
     return Capacity(model, request, rates, unloaded)
 
 
-def _load(bench: Bench, child: Child, request: Request, connections: int) -> Load:
+def _load(bench: Bench, child: Child, model: str, request: Request, connections: int) -> Load:
     # A queue that is bounded by time may refuse some of many.
     return load(
         child,
         request,
+        is_cat if model == COLOUR else is_seven,
         connections=connections,
         seconds=bench.plan.seconds,
         cores=[bench.cores.load],

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.benchmarks.serving.bench import Row, Section
-from tests.benchmarks.serving.goals import Goal, Judged
+from tests.benchmarks.serving.goals import Goal, Judged, reaches
 
 SERVERS = (
     "one core, 32 connections unless noted",
@@ -41,12 +41,21 @@ def heading(facts: Mapping[str, Any]) -> str:
     when = f"{facts['date']}, the cores were {facts['idle before']:.0%} idle before"
     return "\n".join(
         (
-            f"{facts['processor']}, {facts['cores']['all']} cores; {' '.join(facts['flags'])}",
+            f"{facts['processor']}, {_cores(facts['cores'])}; {' '.join(facts['flags'])}",
             f"Python {facts['python']}, {packages}, {facts['wrk']}",
             f"commit {facts['commit']}{changed}, {when}",
-            f"settings: {settings}",
+            f"engine {facts['engine']}; settings: {settings}",
         )
     )
+
+
+def _cores(cores: Mapping[str, Any]) -> str:
+    """How many there are and may be used, and what each is for."""
+    allowed, every = len(cores["allowed"]), cores["all"]
+    count = f"{every} cores" if allowed == every else f"{allowed} of {every} cores"
+    if cores["server"] == cores["load"]:
+        return f"{count} (server and load share {cores['server']})"
+    return f"{count} (server on {cores['server']}, load on {cores['load']})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
@@ -84,11 +93,29 @@ def _figure(value: float | None, form: str, unit: str = "") -> str:
 def _judged_cells(one: Judged) -> tuple[str, ...]:
     return (
         one.goal.name,
-        _figure(one.measured, ".3g", one.goal.unit),
+        _measured(one.goal, one.measured),
         _bound(one.goal, one.goal.must),
         _bound(one.goal, one.goal.aim),
         one.verdict,
     )
+
+
+def _measured(goal: Goal, value: float | None) -> str:
+    """Rounded so far only that it does not seem to reach what it misses, or to miss what it reaches."""
+    if value is None:
+        return ""
+    bounds = [bound for bound in (goal.must, goal.aim) if bound is not None]
+    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
+    true = (
+        text
+        for text in texts
+        if all(_as(goal, float(text), bound) == _as(goal, value, bound) for bound in bounds)
+    )
+    return next(true) + goal.unit
+
+
+def _as(goal: Goal, value: float, bound: float) -> bool:
+    return reaches(value, bound, goal.at_most)
 
 
 def _bound(goal: Goal, value: float | None) -> str:

@@ -147,6 +147,30 @@ def test_what_one_process_has_is_counted_whole_and_what_several_share_once(
     assert child.memory_mb() == pytest.approx(megabytes)
 
 
+def of_processes(monkeypatch: pytest.MonkeyPatch, folder: Path, *pids: int) -> Child:
+    """A server with these, of which nothing can be read yet."""
+    monkeypatch.setattr(module, "PROC", folder)
+    monkeypatch.setattr(Child, "processes", lambda _: dict.fromkeys(pids))
+    process: Any = None
+    return Child("it", process, 0, folder / "log", "mark")
+
+
+def test_memory_that_cannot_be_read_is_not_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="what it has in memory cannot be read"):
+        of_processes(monkeypatch, tmp_path, 7).memory_mb()
+    (tmp_path / "7" / "smaps_rollup").mkdir(parents=True)  # reading it fails for whoever asks
+    with pytest.raises(BenchmarkError, match="the memory of process 7 cannot be read"):
+        of_processes(monkeypatch, tmp_path, 7, 8).memory_mb()
+
+
+def test_a_process_that_ended_meanwhile_takes_no_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "smaps_rollup").write_text("Pss:      1000 kB\n")
+    assert of_processes(monkeypatch, tmp_path, 7, 8).memory_mb() == pytest.approx(1.024)
+
+
 def a_server() -> Any:
     """That only seems to run."""
     process = SimpleNamespace(poll=lambda: None)

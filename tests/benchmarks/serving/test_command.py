@@ -3,17 +3,19 @@
 import http.client
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.benchmarks.serving import __main__, beside_peers, command, wrk
-from tests.benchmarks.serving.bench import SHORT, Bench, Cores, Row, Section
+from tests.benchmarks.serving import __main__, command, wrk
+from tests.benchmarks.serving.bench import FULL, SHORT, Bench, Cores, Section
 from tests.benchmarks.serving.child import free_port
 from tests.benchmarks.serving.errors import BenchmarkError, measuring
 from tests.benchmarks.serving.messages import ask, get
@@ -89,42 +91,12 @@ def test_a_server_that_dies_takes_its_own_section_only(
     assert "aim met" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("error", [ConnectionRefusedError("nobody"), json.JSONDecodeError("no JSON", "<", 0)])
-def test_a_peer_that_dies_leaves_those_before_it(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def dying(*_: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(beside_peers, "_measured", dying)
-    monkeypatch.setattr(beside_peers, "service", nullcontext)
-    section = Section()
-    beside_peers.measure(Bench(SHORT, Cores.allowed(), ("bentoml",)), section)
-    assert len(section.lines) == 2
-    assert f"BentoML 1.4.39, raw body skipped: {type(error).__name__}: " in section.lines[0]
-
-
 def test_an_interruption_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: Bench, section: Section) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "SECTIONS", {"no-ops": met, "start": interrupted})
     assert command.measured(SHORT_BENCH, ["no-ops", "start"]) == ({"no-ops": MET}, ["interrupted"])
-
-
-def test_an_interruption_keeps_the_peers_that_were_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    def first_only(_: Bench, section: Section, peer: beside_peers.Peer, ours: Any) -> Row:
-        if section.rows:
-            raise KeyboardInterrupt
-        for name, rate in ((peer.name, 2.0), (f"this project beside {peer.name}", 10.0)):
-            section.rounds |= {f"{name}: images/s": [rate], f"{name}: processor us": [1.0]}
-        return Row(peer.name, per_second=2.0)
-
-    monkeypatch.setattr(beside_peers, "_measured", first_only)
-    monkeypatch.setattr(beside_peers, "service", nullcontext)
-    found, failed = command.measured(SHORT_BENCH, ["peers"])
-    assert failed == ["interrupted"]
-    assert [row.name for row in found["peers"].rows] == [beside_peers.PEERS[0].name]
-    assert found["peers"].figures["times the best peer"] == 5
-    assert "was interrupted" in found["peers"].lines[-1]
 
 
 def test_a_section_that_fails_keeps_what_it_had_finished(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,25 +202,6 @@ def test_what_cannot_be_written_is_printed_all_the_same(
     assert f"{file} could not be written" in printed
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        ((), "report.json"),
-        (("--soak", "60"), "report.json"),
-        (("--only", "no-ops"), "report-part.json"),
-        (("--only", *command.SECTIONS), "report.json"),
-        (("--short",), "report-part.json"),
-        (("--peers", "mlserver"), "report-part.json"),
-        (("--only", "no-ops", "--json", "mine.json"), "mine.json"),
-    ],
-)
-def test_no_part_is_written_over_a_whole_run(
-    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], name: str
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["serving", *words])
-    assert command._arguments().json.name == name
-
-
 def test_an_interruption_before_anything_was_measured_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +245,29 @@ def test_cores_that_are_busy_are_told(
     monkeypatch.setattr(command, "idle", lambda _: share)
     run("--json", str(tmp_path / "report.json"))
     assert ("the cores are only 50% idle" in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize(("cores", "told"), [({1}, True), ({0, 1}, False)])
+def test_one_core_for_both_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+    cores: set[int],
+    told: bool,
+) -> None:
+    monkeypatch.setattr(command, "SECTIONS", {"no-ops": met})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: cores)
+    run("--json", str(tmp_path / "report.json"))
+    printed = capsys.readouterr()
+    assert ("one core only" in printed.err) == ("not judged: one core" in printed.out) == told
+    assert ("aim met" in printed.out) != told
+
+
+def test_rounds_and_seconds_are_those_of_every_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["serving", "--rounds", "3", "--seconds", "2", "--soak", "60"])
+    plan = command._plan(command._arguments())
+    assert plan == replace(FULL, rounds=3, overload_rounds=3, seconds=2, soak_seconds=60.0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How the peers are installed."""
 
+import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.serving import environments
-from tests.benchmarks.serving.environments import SAME, environment
+from tests.benchmarks.serving.environments import SAME, environment, stack
 from tests.benchmarks.serving.errors import BenchmarkError
 
 PINNED = [f"{package}=={version(package)}" for package in SAME]
@@ -40,6 +41,27 @@ def test_a_peer_is_installed_once_with_the_projects_own_versions(
     assert len(commands) == count
     environment("server", "server==1.2", "more==4")
     assert len(commands) == 2 * count
+
+
+def test_another_python_takes_another_environment(
+    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
+) -> None:
+    environment("server", "server==1.2")
+    count = len(commands)
+    monkeypatch.setattr(platform, "python_version", lambda: "3.99.1")
+    environment("server", "server==1.2")
+    assert len(commands) == 2 * count
+    assert not any("3.99.1" in word for command in commands for word in command)  # no package of this name
+
+
+def test_what_a_server_stands_on_is_read_in_its_own_environment(tmp_path: Path) -> None:
+    for name in ("uvicorn-0.99.dist-info", "NumPy-9.8.dist-info", "mlserver-1.7.1.dist-info"):
+        folder = tmp_path / "lib" / "python3.99" / "site-packages" / name
+        folder.mkdir(parents=True)
+        package, number = name.removesuffix(".dist-info").split("-")
+        (folder / "METADATA").write_text(f"Name: {package}\nVersion: {number}\n")
+    assert stack(tmp_path) == {"uvicorn": "0.99", "numpy": "9.8"}
+    assert stack(tmp_path / "nowhere") == {}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What is told of the machine and the commit."""
 
+import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,24 @@ def test_changes_to_what_is_measured_are_told(
     (tmp_path / folder / "another").unlink()
     file.write_text("after")
     assert machine(Cores.allowed(), idle_before=1.0)["changed since"]
+
+
+@pytest.mark.parametrize("setting", ["auto", "onnxruntime"])
+def test_the_engine_that_runs_is_told_whatever_the_setting_leaves_open(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("CONVSCOPE_ENGINE", setting)
+    runs = "openvino" if setting == "auto" and find_spec("openvino") else "onnxruntime"
+    facts = machine(Cores.allowed(), idle_before=1.0)
+    assert facts["engine"] == runs
+    assert f"engine {runs}; settings: engine {setting}" in heading(facts)
+
+
+def test_the_cores_that_this_process_may_use_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    cores = machine(Cores(3, 5), idle_before=1.0)["cores"]
+    assert cores == {"all": 8, "allowed": [3, 5], "server": 3, "load": 5}
 
 
 def test_every_setting_that_is_not_its_default_is_told_but_those_decided_here(

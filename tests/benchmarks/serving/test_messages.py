@@ -1,13 +1,15 @@
 """Requests, and what is read of answers."""
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.benchmarks.serving.bench import COLOUR, DIGITS
-from tests.benchmarks.serving.messages import Request, binary_tensor, json_tensor, label_of
+from tests.benchmarks.serving.messages import Request, binary_tensor, get, json_tensor, label_of
 from tests.benchmarks.serving.mixed_load import MIXED, request_of
 from tests.benchmarks.serving.open_loop import answered, percentile
 from tests.benchmarks.serving.servers import digit
@@ -33,6 +35,24 @@ def test_a_raw_request_is_one_http_message() -> None:
     assert body == b"body"
     assert head.splitlines()[0] == b"POST /x?y=1 HTTP/1.1"
     assert {b"Content-Length: 4", b"Content-Type: image/png", b"A: b"} <= set(head.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("sent", "size"),
+    [
+        (b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 4\r\n\r\nbody", 48),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 0),
+    ],
+)
+def test_an_answer_knows_how_long_it_was_with_its_head(sent: bytes, size: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(get, listener.getsockname()[1], "/")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(sent)
+            assert asked.result() == (200, b"body", size)
+    assert size in (0, len(sent))
 
 
 def test_the_request_of_the_comparison_is_a_small_png() -> None:

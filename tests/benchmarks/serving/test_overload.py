@@ -1,7 +1,7 @@
 """Which loads count as an overload."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,8 @@ from tests.benchmarks.serving.bench import COLOUR, DIGITS, SHORT, Bench, Cores, 
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Request
 from tests.benchmarks.serving.open_loop import LATE
+from tests.benchmarks.serving.servers import is_cat
+from tests.benchmarks.serving.wrk import Load
 
 CAPACITY = overload.Capacity("cifar10", Request("/x", b"x", "image/png"), {8: 90.0, 16: 100.0}, unloaded=6.0)
 FOUND = {
@@ -74,6 +76,57 @@ def test_a_load_that_is_not_judged_and_cannot_be_measured_spoils_nothing(
         overload._overloaded_by(bench, section, child, CAPACITY, "in turn")
     overload._tell(section, "overload, a connection for each request", 8, [])
     assert section.rounds == {}
+
+
+def test_four_times_the_most_that_is_served_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+
+    def offered(bench: Bench, port: int, request: Request, rate: float, clients: str) -> dict[str, Any]:
+        rates.append(rate)
+        return FOUND
+
+    monkeypatch.setattr(overload, "offered", offered)
+    bench, child = Bench(SHORT, Cores.allowed()), SimpleNamespace(port=1)
+    overload._overloaded(bench, Section(), child, CAPACITY)  # type: ignore[arg-type]
+    assert rates == [4 * 100]
+
+
+def test_the_accepted_may_wait_five_times_as_long_as_without_a_load() -> None:
+    assert CAPACITY.bound == 5 * CAPACITY.unloaded + 1000 * Settings().max_batch_wait
+
+
+def test_a_twentieth_of_the_load_may_be_missing_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = overloaded(monkeypatch, held_back_per_second=80.0, missed_per_second=20.0)
+    assert found.sent == 0.75
+    with pytest.raises(BenchmarkError, match="21 of 400 requests a second left too late"):
+        overloaded(monkeypatch, held_back_per_second=79.0, missed_per_second=21.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "may"), [(503, True), (504, True), (500, False), (429, False), (307, False)]
+)
+def test_what_an_overloaded_service_may_say(monkeypatch: pytest.MonkeyPatch, status: int, may: bool) -> None:
+    with nullcontext() if may else pytest.raises(BenchmarkError, match=f"{status}: 1/s"):
+        overloaded(monkeypatch, answered_per_second={"200": 95.0, str(status): 1.0})
+
+
+def test_the_best_is_looked_for_with_more_clients_and_the_bound_with_one_that_is_never_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds: list[dict[str, Any]] = []
+
+    def load(child: Any, request: Request, right: Any, **options: Any) -> Load:
+        assert right is is_cat
+        kinds.append(options)
+        count = options["connections"]
+        return Load(10.0 * count, 1.0, p99_ms=6.0 * count, refused=0, processor_us=1.0, answers=9, size=121)
+
+    monkeypatch.setattr(overload, "load", load)
+    bench, child = Bench(SHORT, Cores(server=3, load=5)), SimpleNamespace()
+    found = overload._capacity(bench, child, COLOUR, CAPACITY.request)  # type: ignore[arg-type]
+    assert (found.unloaded, found.rates) == (6.0, {8: 80.0, 16: 160.0})
+    assert [(one["connections"], one["may_refuse"]) for one in kinds] == [(1, False), (8, True), (16, True)]
+    assert all((one["cores"], one["seconds"]) == ([5], SHORT.seconds) for one in kinds)
 
 
 @pytest.fixture

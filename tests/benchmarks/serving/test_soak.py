@@ -127,6 +127,13 @@ def test_growth_after_the_first_minute_takes_two(seconds: float, expected: dict[
     assert any("takes a soak of 120 s" in line for line in section.lines) == (not expected)
 
 
+def test_growth_is_from_ten_seconds_to_ten_seconds() -> None:
+    """Of memory that grows by a megabyte a second, from the 60th to the 70th and from the 189th to the 199th."""
+    section = Section()
+    _memory(section, [(float(second), float(second)) for second in range(200)], 200)
+    assert section.figures == {"soak: growth, MB": 194 - 65}
+
+
 def test_a_soak_of_no_seconds_says_so() -> None:
     section = Section()
     measure(Bench(SHORT, Cores.allowed()), section)

@@ -4,11 +4,11 @@ import pytest
 
 from tests.benchmarks.serving import batch_path
 from tests.benchmarks.serving.bench import Cores, Row, Section
-from tests.benchmarks.serving.goals import judged
+from tests.benchmarks.serving.goals import Goal, Judged, judged, verdict
 from tests.benchmarks.serving.hot_path import PARTS, breakdown
 from tests.benchmarks.serving.machine import machine
 from tests.benchmarks.serving.soak import growth
-from tests.benchmarks.serving.tables import report, table
+from tests.benchmarks.serving.tables import heading, report, table
 
 
 def test_columns_line_up_and_numbers_are_to_the_right() -> None:
@@ -47,6 +47,41 @@ def test_the_report_has_the_machine_the_servers_the_goals_and_what_failed() -> N
     assert text.endswith("soak could not be measured")
     line = next(line for line in text.splitlines() if "share of the FastAPI no-op" in line)
     assert [cell.strip() for cell in line.split("|")[2:6]] == ["0.6", "≥ 0.55", "≥ 0.75", "met"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "at_most", "told"),
+    [
+        (0.123456, False, "0.123"),
+        (0.8996, False, "0.8996"),  # missed, which 0.9 would not be
+        (0.89996, False, "0.89996"),
+        (0.9, False, "0.9"),
+        (0.9004, False, "0.9"),
+        (0.94999, False, "0.94999"),  # the aim
+        (0.9004, True, "0.9004"),
+        (0.8996, True, "0.9"),
+    ],
+)
+def test_a_figure_is_rounded_to_no_side_of_its_bounds_that_it_is_not_on(
+    measured: float, at_most: bool, told: str
+) -> None:
+    goal = Goal("it", "it", must=0.9, aim=0.95, at_most=at_most, unit=" ×")
+    judgement = Judged(goal, measured, verdict(goal, measured))
+    text = report(machine(Cores.allowed(), 1.0), {}, [judgement], [])
+    assert text.splitlines()[-1].split("|")[2].strip() == f"{told} ×"
+
+
+@pytest.mark.parametrize(
+    ("cores", "told"),
+    [
+        ({"all": 2, "allowed": [0, 1], "server": 0, "load": 1}, "2 cores (server on 0, load on 1); "),
+        ({"all": 8, "allowed": [2, 5, 7], "server": 2, "load": 7}, "3 of 8 cores (server on 2, load on 7); "),
+        ({"all": 2, "allowed": [1], "server": 1, "load": 1}, "1 of 2 cores (server and load share 1); "),
+    ],
+)
+def test_the_heading_has_the_cores_that_may_be_used(cores: dict[str, object], told: str) -> None:
+    facts = machine(Cores.allowed(), idle_before=1.0) | {"cores": cores}
+    assert f", {told}" in heading(facts)
 
 
 def test_the_parts_of_a_request_add_up_to_all_of_it() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.serving import turns as module
+from tests.benchmarks.serving import wrk
 from tests.benchmarks.serving.bench import SHORT, Bench, Cores, Section
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Answer, Request
@@ -19,17 +20,24 @@ REQUEST = Request("/x", b"x", "text/plain")
 SEVEN = Answer(200, b'{"label":"7"}')
 
 
+def measured(**changes: Any) -> Load:
+    return Load(100.0, p50_ms=2.0, p99_ms=9.0, refused=0, processor_us=64.0, answers=400, size=121)._replace(
+        **changes
+    )
+
+
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What was loaded, and how; each load has 100 requests a second, the second one 200 and so on."""
     found: list[tuple[str, dict[str, Any]]] = []
 
-    def load(child: Any, request: Request, **options: Any) -> Load:
+    def load(child: Any, request: Request, right: Callable[[Answer], bool], **options: Any) -> Load:
+        assert right is is_seven
         found.append((child.name, options))
-        return Load(100.0 * len(found), p50_ms=2.0, p99_ms=9.0, refused=0, processor_us=64.0)
+        return measured(per_second=100.0 * len(found))
 
     monkeypatch.setattr(module, "load", load)
-    monkeypatch.setattr(module, "ask", lambda port, request: SEVEN)
+    monkeypatch.setattr(wrk, "ask", lambda port, request: SEVEN)
     return found
 
 
@@ -70,26 +78,49 @@ def test_figures_are_those_of_images(loads: list[tuple[str, dict[str, Any]]]) ->
 
 
 def test_an_engine_takes_its_turn_without_requests(loads: list[tuple[str, dict[str, Any]]]) -> None:
-    section, engine = (
-        Section(),
-        SimpleNamespace(measure=lambda _: SimpleNamespace(per_second=5.0, processor_us=7.0)),
-    )
+    section, asked = Section(), list[float]()
+
+    def measure(seconds: float) -> SimpleNamespace:
+        asked.append(seconds)
+        return SimpleNamespace(per_second=5.0, processor_us=7.0)
+
+    engine = SimpleNamespace(measure=measure)
     turns = Turns(BENCH, section)
     turns.add_engine("alone", engine)  # type: ignore[arg-type]
     turns.take("one", 1)
     assert section.rounds == {"alone: images/s": [5.0], "alone: processor us": [7.0]}
+    assert asked == [SHORT.engine_seconds]
     assert not loads
 
 
-def test_requests_that_were_refused_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = Load(100.0, p50_ms=2.0, p99_ms=9.0, refused=1234, processor_us=64.0)
-    monkeypatch.setattr(module, "load", lambda *_, **__: refused)
-    monkeypatch.setattr(module, "ask", lambda port, request: SEVEN)
+def test_one_client_may_not_be_refused(loads: list[tuple[str, dict[str, Any]]]) -> None:
+    turns = Turns(BENCH, Section())
+    turns.add("a", case(connections=1), warm=1)
+    turns.take("one", 1)
+    assert [options["may_refuse"] for _, options in loads] == [False, False]
+
+
+def test_a_load_that_is_void_says_which_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def void(*_: Any, **__: Any) -> Load:
+        raise BenchmarkError("why")
+
+    monkeypatch.setattr(module, "load", void)
+    monkeypatch.setattr(wrk, "ask", lambda port, request: SEVEN)
+    with pytest.raises(BenchmarkError, match="the case: why"):
+        Turns(BENCH, Section()).add("the case", case(), warm=1)
+
+
+def test_requests_that_were_refused_are_told_and_no_times_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "load", lambda *_, **__: measured(refused=1234))
+    monkeypatch.setattr(wrk, "ask", lambda port, request: SEVEN)
     section = Section()
     turns = Turns(BENCH, section)
     turns.add("a", case(), warm=0)
     turns.take("one", 1)
-    assert section.lines == ["a: 1,234 requests were refused in a round"]
+    assert section.lines == ["a: 1,234 requests were refused in a round, whose times are not told"]
+    assert section.rounds.keys() == {"a: images/s", "a: processor us"}
 
 
 def batch(*results: bytes) -> Answer:
@@ -128,13 +159,14 @@ WRONG: list[tuple[Callable[[Answer], bool], Answer]] = [
 @pytest.mark.parametrize(("right", "answer"), RIGHT)
 def test_what_is_answered_rightly_is_measured(
     monkeypatch: pytest.MonkeyPatch,
-    loads: list[tuple[str, dict[str, Any]]],
     right: Callable[[Answer], bool],
     answer: Answer,
 ) -> None:
-    monkeypatch.setattr(module, "ask", lambda port, request: answer)
+    loads: list[Callable[[Answer], bool]] = []
+    monkeypatch.setattr(wrk, "ask", lambda port, request: answer)
+    monkeypatch.setattr(module, "load", lambda child, request, right, **_: loads.append(right))
     Turns(BENCH, Section()).add("a", case(right=right), warm=1)
-    assert len(loads) == 1
+    assert loads == [right]  # it asks again
 
 
 @pytest.mark.parametrize(("right", "answer"), WRONG)
@@ -144,8 +176,8 @@ def test_what_is_answered_wrongly_is_not(
     right: Callable[[Answer], bool],
     answer: Answer,
 ) -> None:
-    monkeypatch.setattr(module, "ask", lambda port, request: answer)
-    with pytest.raises(BenchmarkError, match="a: /x gives a wrong answer"):
+    monkeypatch.setattr(wrk, "ask", lambda port, request: answer)
+    with pytest.raises(BenchmarkError, match="a, /x: a wrong answer"):
         Turns(BENCH, Section()).add("a", case(right=right), warm=1)
     assert not loads
 

@@ -1,6 +1,6 @@
 """Two workers held against one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -9,8 +9,12 @@ import pytest
 
 from tests.benchmarks.serving import workers
 from tests.benchmarks.serving.bench import COLOUR, DIGITS, SHORT, Bench, Cores, Section
-from tests.benchmarks.serving.messages import Request
+from tests.benchmarks.serving.messages import Answer, Request
+from tests.benchmarks.serving.servers import is_cat, is_seven
+from tests.benchmarks.serving.workers import CONNECTIONS
 from tests.benchmarks.serving.wrk import Load
+
+Right = Callable[[Answer], bool]
 
 
 @contextmanager
@@ -21,12 +25,13 @@ def service(*_: Any, CONVSCOPE_WORKERS: str = "1", **__: Any) -> Iterator[Simple
 
 def test_two_workers_at_their_best_are_held_against_one_at_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """One is best with the fewest connections, two with the most."""
-    cores: list[list[int]] = []
+    kinds: list[dict[str, Any]] = []
 
-    def load(child: Any, request: Request, *, connections: int, **options: Any) -> Load:
-        cores.append(options["cores"])
+    def load(child: Any, request: Request, right: Right, *, connections: int, **options: Any) -> Load:
+        assert right is (is_cat if "cifar10" in request.path else is_seven)
+        kinds.append(options)
         rate = 100.0 + connections if child.count == 2 else 200.0 - connections / 2
-        return Load(rate, p50_ms=1.0, p99_ms=1.0, refused=0, processor_us=1.0)
+        return Load(rate, p50_ms=1.0, p99_ms=1.0, refused=0, processor_us=1.0, answers=400, size=121)
 
     monkeypatch.setattr(workers, "service", service)
     monkeypatch.setattr(workers, "load", load)
@@ -40,7 +45,10 @@ def test_two_workers_at_their_best_are_held_against_one_at_its_own(monkeypatch: 
         }
     )
     assert section.lines[:2] == ["1 worker: 1 processes", "2 workers: 2 processes"]
-    assert {tuple(one) for one in cores} == {(3, 5)}
+    of_all = {"cores": [3, 5], "nice": 19, "may_refuse": True}
+    warm = len(CONNECTIONS) * 2
+    assert kinds[:warm] == [of_all | {"seconds": 2}] * warm
+    assert kinds[warm:] == [of_all | {"seconds": SHORT.seconds}] * (len(kinds) - warm)
     assert all(len(rates) == SHORT.rounds for rates in section.rounds.values())
 
 

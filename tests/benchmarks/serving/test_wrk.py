@@ -30,6 +30,7 @@ def printed(**changes: float) -> str:
         "p99": 12_500.0,
         "failed": 0,
         "refused": 0,
+        "bytes": 8000 * 121,
     }
     pairs = ", ".join(f'"{name}": {value}' for name, value in (figures | changes).items())
     return f"{PRINTED}{RESULT}{{{pairs}}}\n"
@@ -40,6 +41,7 @@ def test_the_scripts_line_is_read_among_wrks_own() -> None:
     assert found.per_second == 4000
     assert (found.p50_ms, found.p99_ms) == (7.9, 12.5)
     assert found.processor_us == pytest.approx(200)
+    assert (found.answers, found.size) == (8000, 121)
 
 
 def test_refused_requests_are_no_throughput_but_took_time() -> None:
@@ -67,6 +69,7 @@ def test_a_request_is_written_as_it_is(tmp_path: Path) -> None:
     script = written(tmp_path, request)
     assert (tmp_path / "body").read_bytes() == request.body
     text = script.read_text()
+    assert f'io.open("{tmp_path}/body", "rb")' in text
     assert 'wrk.headers["Content-Type"] = "image/png"' in text
     assert 'wrk.headers["Inference-Header-Content-Length"] = "7"' in text
 
@@ -96,6 +99,9 @@ class EveryThirdIsRefused(asyncio.Protocol):
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 async def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
+    """Also where folders for what is temporary have a name that is none of Lua's."""
+    tmp_path = tmp_path / 'a "folder\\n" of Zoë'
+    tmp_path.mkdir()
     asked: list[bytes] = []
     async with listening(EveryThirdIsRefused, asked) as port:
         output = await asyncio.to_thread(run_wrk, tmp_path, f"http://127.0.0.1:{port}/x")
@@ -106,6 +112,8 @@ async def test_wrk_itself_prints_what_is_read(tmp_path: Path) -> None:
     # wrk asks once more when it stops.
     assert len(asked) - CONNECTIONS <= served + found.refused <= len(asked)
     assert found.refused == pytest.approx(len(asked) / 3, abs=CONNECTIONS)
+    assert found.answers == pytest.approx(served + found.refused)
+    assert found.size == pytest.approx((2 * 40 + 57) / 3, abs=0.5)
     assert served / found.per_second == pytest.approx(1, rel=0.5)  # seconds
     assert found.p50_ms == pytest.approx(told(output, "50%"), rel=0.02)
     assert found.p99_ms == pytest.approx(told(output, "99%"), rel=0.02)

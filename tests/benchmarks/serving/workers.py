@@ -6,34 +6,35 @@ Each at its best: one worker may like another number of connections than two, wh
 from tests.benchmarks.serving.bench import COLOUR, DIGITS, Bench, Section
 from tests.benchmarks.serving.child import Child
 from tests.benchmarks.serving.messages import Request
-from tests.benchmarks.serving.servers import digit, photo, service
+from tests.benchmarks.serving.servers import digit, is_cat, is_seven, photo, service
 from tests.benchmarks.serving.wrk import Load, load
 
 CONNECTIONS = {DIGITS: (64, 128, 256), COLOUR: (16, 32)}
 """All of a run are answered at once: with more photographs it would be too few times in a load."""
+RIGHT = {DIGITS: is_seven, COLOUR: is_cat}
 NICE = 19
 WARM = 2  # seconds: the second worker may be ready a little after the first
 
 
 def measure(bench: Bench, section: Section) -> None:
     """Both are up, and loads take turns; the generator may use both cores, and gets what the workers leave."""
-    cores = sorted({bench.cores.server, bench.cores.load})
-    if len(cores) < 2:
+    if bench.cores.shared:
         section.lines.append("there is one core only: not measured")
         return
+    cores = sorted((bench.cores.server, bench.cores.load))
     requests = {DIGITS: digit(), COLOUR: photo()}
     with service(bench) as single, service(bench, cores=cores, CONVSCOPE_WORKERS="2") as double:
         children = {"1 worker": single, "2 workers": double}
         for name, child in children.items():
             section.lines.append(f"{name}: {len(child.processes())} processes")
             for model, request in requests.items():
-                _load(child, request, CONNECTIONS[model][0], cores, WARM)
+                _load(child, model, request, CONNECTIONS[model][0], cores, WARM)
         for at in range(bench.plan.rounds):
             bench.say(f"workers: round {at + 1} of {bench.plan.rounds}")
             for model, request in requests.items():
                 for connections in CONNECTIONS[model]:
                     for name, child in children.items():
-                        one = _load(child, request, connections, cores, bench.plan.seconds)
+                        one = _load(child, model, request, connections, cores, bench.plan.seconds)
                         key = _key(name, model, connections)
                         section.rounds.setdefault(key, []).append(one.per_second)
     for model in requests:
@@ -60,7 +61,16 @@ def _best(section: Section, workers: str, model: str) -> int:
     return max(CONNECTIONS[model], key=lambda count: section.median(_key(workers, model, count)))
 
 
-def _load(child: Child, request: Request, connections: int, cores: list[int], seconds: int) -> Load:
+def _load(
+    child: Child, model: str, request: Request, connections: int, cores: list[int], seconds: int
+) -> Load:
     return load(
-        child, request, connections=connections, seconds=seconds, cores=cores, nice=NICE, may_refuse=True
+        child,
+        request,
+        RIGHT[model],
+        connections=connections,
+        seconds=seconds,
+        cores=cores,
+        nice=NICE,
+        may_refuse=True,
     )
