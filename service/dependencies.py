@@ -125,11 +125,13 @@ def still_connected(request: Request) -> Wanted:
     return lambda: not getattr(cycle, "disconnected", False)
 
 
-def count_of_classes(name: str, count: int, model: Model) -> int:
-    """`count` itself. Raises InvalidParameter when the model has fewer classes."""
+def count_of_classes(name: str, query: KnownQuery, model: Model) -> int:
+    """The parameter of this name; as many as there are where nobody asked for more. Raises InvalidParameter when the
+    model has fewer classes than were asked for."""
+    count: int = getattr(query, name)
     classes = len(model.classes)
-    if count > classes:
+    if count > classes and name in query.model_fields_set:
         raise InvalidParameter(
             f"{name} is {count}; {model.name} has {classes} classes, so it goes from 1 to {classes}"
         )
-    return count
+    return min(count, classes)

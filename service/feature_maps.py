@@ -48,12 +48,18 @@ def statistics(values: NDArray[np.float32]) -> Statistics:
     )
 
 
+def refuse_without_graph(manifest: Manifest) -> None:
+    """Raises NotInArtifact where there is nothing to look with."""
+    if FEATURE_MAPS not in manifest.files:
+        raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
+
+
 def find_layer(manifest: Manifest, name: str) -> Layer:
     """Raises UnknownLayer, which lists the layers."""
     for layer in manifest.layers:
         if layer.name == name:
             return layer
-    there = ", ".join(layer.name for layer in manifest.layers)
+    there = ", ".join(layer.name for layer in manifest.layers) or "none"
     raise UnknownLayer(f"{manifest.name} has no layer {brief(name)!r}; it has {there}")
 
 
@@ -115,6 +121,16 @@ class _Opened:
         return self._answers[key]
 
 
+def _refuse_other_layers(manifest: Manifest, found: Activations) -> None:
+    """Raises NotInArtifact where the graph has not the layers that the manifest promises."""
+    for layer in manifest.layers:
+        if layer.name not in found or [*found[layer.name].shape] != layer.shape:
+            raise NotInArtifact(
+                f"{FEATURE_MAPS} of {manifest.name} {manifest.version} has no {layer.name} "
+                f"of the shape {layer.shape}, which its manifest tells of"
+            )
+
+
 class FeatureMaps:
     """Opens graphs on first use and lets go of one that nobody used for `idle` seconds."""
 
@@ -138,10 +154,9 @@ class FeatureMaps:
     ) -> Activations:
         """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
 
-        Raises NotInArtifact, NotReady where a file has changed, and what `Aside.do` does.
+        Raises NotInArtifact, also where the graph has other layers, NotReady where a file has changed, and what `Aside.do` does.
         """
-        if FEATURE_MAPS not in manifest.files:
-            raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
+        refuse_without_graph(manifest)
         key = (manifest.name, manifest.version, manifest.files[FEATURE_MAPS].sha256)
         self._keep(key)
         return await self._aside.do(lambda: self._run(key, manifest, image), deadline, wanted)
@@ -154,7 +169,9 @@ class FeatureMaps:
         if key not in self._opened:
             weights = [name for name in served_files(manifest) if name != MODEL]
             folder = unchanged(self._artifacts, manifest, [FEATURE_MAPS, *weights])
-            self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
+            opened = _Opened(self._open_engine(folder / FEATURE_MAPS))
+            _refuse_other_layers(manifest, opened.run(image))
+            self._opened[key] = opened
         return self._opened[key].run(image)
 
     def _keep(self, key: Key) -> None:

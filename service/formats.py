@@ -32,13 +32,14 @@ def choose_format(request: Request, offers: Mapping[str, str], hint: str | None 
 
 
 def _media_range(text: str) -> tuple[str, float]:
-    """`image/*;q=0.8` → ("image/*", 0.8). A quality that is no number counts as 0."""
+    """`image/*;q=0.8` → ("image/*", 0.8). A quality that is no number from 0 to 1 counts as 0."""
     pattern, *parameters = (part.strip().lower() for part in text.split(";"))
     quality = next((one[2:] for one in parameters if one.startswith("q=")), "1")
     try:
-        return pattern, float(quality)
+        wanted = float(quality)
     except ValueError:
-        return pattern, 0.0
+        wanted = 0.0
+    return pattern, wanted if 0 <= wanted <= 1 else 0.0
 
 
 def _wanted(ranges: list[tuple[str, float]], media_type: str) -> tuple[float, int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import unchanged
-from service.errors import InvalidParameter, NotInArtifact, brief
+from service.errors import InvalidParameter, NotInArtifact, brief, listed
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
 
@@ -89,9 +89,10 @@ def answers(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> An
         predicted=probabilities.argmax(axis=1),
         probabilities=probabilities,
         margin=top[:, -1] - top[:, -2],
-        # 0 · log(smallest) is 0, as the limit is; minus a rounding below it would read "−0".
-        entropy=np.maximum(-np.einsum("nc,nc->n", probabilities, logs), 0),
-        loss=-logs[np.arange(len(labels)), labels],
+        # 0 · log(smallest) is 0, as the limit is. −x of a log that is 0 would read "−0", and of a softmax that ends a
+        # rounding above 1 be less.
+        entropy=np.maximum(0 - np.einsum("nc,nc->n", probabilities, logs), 0),
+        loss=np.maximum(0 - logs[np.arange(len(labels)), labels], 0),
     )
 
 
@@ -174,6 +175,11 @@ class TestAnswers:
         return self._kept[key]
 
     def _probabilities(self, manifest: Manifest, samples: SampleSet) -> NDArray[np.float32]:
+        if manifest.classes != [*samples.classes]:  # the labels' indices would be those of other classes
+            raise NotInArtifact(
+                f"{manifest.name} {manifest.version} has the classes {listed(manifest.classes)}; "
+                f"the test set of {samples.dataset} has {listed(samples.classes)}"
+            )
         path = unchanged(self._artifacts, manifest, [TEST_PROBABILITIES]) / TEST_PROBABILITIES
         probabilities: NDArray[np.float32] = np.load(path, allow_pickle=False)
         expected = (len(samples.labels), len(manifest.classes))

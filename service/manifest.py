@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, model_validator
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -36,7 +36,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FileEntry(_Frozen):
@@ -61,7 +61,7 @@ class Layer(_Frozen):
 
     name: str
     type: str
-    shape: list[int]
+    shape: list[PositiveInt] = Field(min_length=1)
     parameters: int = Field(ge=0)
     trainable: int = Field(ge=0, description="how many of the parameters training changes")
     minimum: float = Field(description="least activation over a sample of the test set")
@@ -207,8 +207,12 @@ class Manifest(_Frozen):
             raise ValueError(f"files lists no {MODEL}")
         if sum(layer.parameters for layer in self.layers) != self.parameters:
             raise ValueError("the layers' parameters do not add up to parameters")
-        if len(self.metrics.confusion) != len(self.classes):
-            raise ValueError("the confusion matrix has not one row a class")
+        if len({layer.name for layer in self.layers}) != len(self.layers):
+            raise ValueError("two layers have one name")
+        if FEATURE_MAPS in self.files and not self.layers:
+            raise ValueError(f"files lists {FEATURE_MAPS}, and no layer is named")
+        if [len(row) for row in self.metrics.confusion] != [len(self.classes)] * len(self.classes):
+            raise ValueError("the confusion matrix has not one row and one column a class")
         return self
 
 

@@ -214,9 +214,11 @@ class Model:
         except Exception as error:
             engine.let_go()  # the next request tries again, and none is answered by what failed
             known = isinstance(error, RefusedError | ValueError)
+            before = self.unavailable
             self.unavailable = str(error) if known else f"it failed in warm-up: {type(error).__name__}"
             refused = self.refused_as_it_is()
-            log.warning(refused.detail, exc_info=None if known else error)
+            if self.unavailable != before:  # each request finds it out anew
+                log.warning(refused.detail, exc_info=None if known else error)
             raise refused from error
         self.unavailable = None
         give_back()

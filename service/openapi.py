@@ -40,7 +40,9 @@ def one_image(field: str) -> dict[str, Any]:
 
 def many_images(field: str) -> dict[str, Any]:
     """Documents a body that is a form of images."""
-    return _body(field, {"type": "array", "items": BINARY}, "A form with the images, or one raw image.")
+    return _body(
+        field, {"type": "array", "items": BINARY, "minItems": 1}, "A form with the images, or one raw image."
+    )
 
 
 def _body(field: str, files: dict[str, Any], description: str) -> dict[str, Any]:

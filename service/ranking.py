@@ -35,7 +35,8 @@ def rank(probabilities: NDArray[np.float32], most: int | None = None) -> list[Ra
 def _rank_many(probabilities: NDArray[np.float32], most: int | None) -> list[Ranking]:
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ranked = np.minimum(np.take_along_axis(probabilities, order, axis=1), 1, dtype=np.float64)
-    entropies = -(ranked * np.log(np.maximum(ranked, _TINY))).sum(axis=1)  # 0·log of anything is 0
+    # 0·log of anything is 0. 0 − x, since −x of a sum that is 0 would read "−0".
+    entropies = 0 - (ranked * np.log(np.maximum(ranked, _TINY))).sum(axis=1)
     margins = ranked[:, 0] - ranked[:, 1]
     wanted = order[:, :most].tolist(), ranked[:, :most].tolist()
     return list(map(Ranking, *wanted, margins.tolist(), entropies.tolist()))
@@ -45,7 +46,7 @@ def _rank(row: list[float], most: int | None) -> Ranking:
     indices = sorted(range(len(row)), key=row.__getitem__, reverse=True)
     ranked = [row[index] for index in indices]
     ranked[0] = min(ranked[0], 1.0)  # a softmax in float32 can end a rounding above 1
-    entropy = -sum(p * log(p) for p in ranked if p > 0)
+    entropy = 0 - sum(p * log(p) for p in ranked if p > 0)
     return Ranking(indices[:most], ranked[:most], ranked[0] - ranked[1], entropy)
 
 

@@ -1,7 +1,7 @@
 """The test images of each data set, as artifacts/datasets/<data set>/test.npz keeps them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import samples_folder
-from service.errors import DeadlinePassed, UnknownDataset, UnknownSample, brief
-from service.manifest import TEST_IMAGES, VOTES, Votes, VotesFile
+from service.errors import DeadlinePassed, NotReady, UnknownDataset, UnknownSample, brief
+from service.manifest import DATASET, TEST_IMAGES, VOTES, DatasetManifest, Votes, VotesFile
 
 LISTING = ""  # in place of a data set's name: no folder has it
 
@@ -26,6 +26,8 @@ class SampleSet(NamedTuple):
     """[N,H,W,C]"""
     labels: NDArray[np.uint8]
     """[N], class indices"""
+    classes: Sequence[str]
+    """by index: what the labels mean, whatever a model calls its own"""
     votes: Mapping[int, Votes] = MappingProxyType({})
     """by index, for the images whose label people were asked about"""
 
@@ -101,8 +103,14 @@ class Samples:
 
 def _load(artifacts: Path, dataset: str) -> SampleSet:
     folder = samples_folder(artifacts, dataset)
+    about = DatasetManifest.model_validate_json((folder / DATASET).read_bytes())
     with np.load(folder / TEST_IMAGES, allow_pickle=False) as arrays:
-        return SampleSet(dataset, arrays["images"], arrays["labels"], _votes(folder / VOTES))
+        images, labels = arrays["images"], arrays["labels"]
+    if labels.max(initial=0) >= len(about.classes):
+        raise NotReady(
+            f"the test images of {dataset} cannot be shown: they have more classes than {DATASET} names"
+        )
+    return SampleSet(dataset, images, labels, about.classes, _votes(folder / VOTES))
 
 
 def _votes(path: Path) -> Mapping[int, Votes]:

@@ -23,6 +23,9 @@ STOPPING = 5.0
 STARTING = 60.0
 """Seconds that a worker gets until it can take the place of another. Those with TensorFlow take some 15."""
 
+LONGEST_WAIT = 2_000_000.0
+"""Seconds, 23 days: more than that is too large for poll(2), which counts milliseconds in 31 bits."""
+
 _PARENT_DEATH_SIGNAL = 1
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -93,7 +96,7 @@ class Worker(multiprocess.Process):
 
     def join(self) -> None:
         if self._stop_by is not None:
-            self.process.join(max(0.0, self._stop_by - monotonic()))
+            self.process.join(min(max(0.0, self._stop_by - monotonic()), LONGEST_WAIT))
             if self.process.exitcode is None:
                 log.error("Child process [%s] does not stop, and is killed", self.pid)
                 self.process.kill()

@@ -12,7 +12,7 @@ import pytest
 from service.app import create_app
 from service.manifest import DATASET, TEST_IMAGES, DatasetManifest, file_entry
 from service.settings import Settings
-from tests.service.stripes import SHAPES, stripe, write_aliases, write_model
+from tests.service.stripes import CLASSES, SHAPES, stripe, write_aliases, write_model
 
 PATIENT = {
     "deadline": 100.0,
@@ -33,7 +33,7 @@ def artifacts(tmp_path: Path) -> Path:
         np.savez_compressed(folder / TEST_IMAGES, images=images, labels=np.arange(5, dtype=np.uint8))
         about = DatasetManifest(
             name=dataset,
-            classes=list("0123456789"),
+            classes=CLASSES[dataset],
             images=len(images),
             shape=images.shape[1:],
             licence="made for these tests",

@@ -17,9 +17,11 @@ from service.open_inference.tensors import Form, Images, shown
 LENGTH_HEADER = "Inference-Header-Content-Length"
 RATIO = 100  # an inflated body may be so many times as long, and SLACK: pictures and numbers are
 SLACK = 1 << 20  # bytes
+MEMBERS = 16  # of gzip, which may be a series (RFC 1952, section 2.2): with each, what follows it is copied
 SHORT = 1 << 16  # bytes of JSON
 HEAD = 1 << 11  # bytes of JSON: where binary tensors follow, many requests begin with the same
 HEADS = 64  # that are kept
+_MEMBER = b"\x1f\x8b"  # what each of them begins with
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 Object = dict[str, Any]
@@ -72,14 +74,19 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if window is None:
         raise InvalidParameter(f"Content-Encoding is {shown(encoding)}; gzip, deflate or none is expected")
     limit = min(max_bytes, RATIO * len(body) + SLACK)
-    inflater = zlib.decompressobj(window)
-    try:
-        inflated = inflater.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise InvalidParameter(f"the body is no {encoding}: {error}") from None
-    if len(inflated) > limit:
-        raise TooManyBytes(f"the {len(body):,} bytes of {encoding} inflate to more than {limit:,}")
-    if not inflater.eof or inflater.unused_data:
+    inflated, rest = b"", body
+    for _ in range(MEMBERS):
+        inflater = zlib.decompressobj(window)
+        try:
+            inflated += inflater.decompress(rest, limit + 1 - len(inflated))
+        except zlib.error as error:
+            raise InvalidParameter(f"the body is no {encoding}: {error}") from None
+        if len(inflated) > limit:
+            raise TooManyBytes(f"the {len(body):,} bytes of {encoding} inflate to more than {limit:,}")
+        rest = inflater.unused_data
+        if not rest.startswith(_MEMBER):
+            break
+    if not inflater.eof or rest:
         found = "bytes are left over after it" if inflater.eof else "it is cut off"
         raise InvalidParameter(f"the body is not one whole {encoding} stream: {found}")
     return inflated

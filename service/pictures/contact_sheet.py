@@ -58,8 +58,19 @@ class Layout(NamedTuple):
         return left, MARGIN + _HEAD + row * self.step
 
 
+def part(offset: int, count: int, total: int) -> str:
+    """What a title says of a page of `count` images: which of all that fit they are."""
+    if not total:
+        return "no test image fits"
+    if not count:
+        return f"past the last of {total:,}"
+    if count == 1:
+        return f"number {offset + 1:,} of {total:,}"
+    return f"{offset + 1:,}–{offset + count:,} of {total:,}"
+
+
 def draw(entries: Sequence[Entry], title: str, theme: Theme = "light") -> Image.Image:
-    """The sheet, RGB. Without entries it says that there are none."""
+    """The sheet, RGB. Without entries it is its title alone, which says why there are none."""
     palette, layout = PALETTES[theme], plan(entries, title)
     picture = Image.new("RGB", (layout.width, layout.height), palette.ground)
     pen = ImageDraw.Draw(picture)
@@ -96,7 +107,7 @@ def plan(entries: Sequence[Entry], title: str) -> Layout:
 
 def _explanation(entries: Sequence[Entry]) -> str:
     if not entries:
-        return "no test image fits"
+        return ""
     disputed = " · framed: most people disagree with the label" if any(e.disputed for e in entries) else ""
     return f"true → predicted (probability of the predicted / of the true){disputed}"
 

@@ -44,7 +44,7 @@ from service.errors import (
     UnknownVersion,
     brief,
 )  # fmt: skip
-from service.feature_maps import Activations, find_layer, parse_channels, statistics
+from service.feature_maps import Activations, find_layer, parse_channels, refuse_without_graph, statistics
 from service.formats import choose_format
 from service.images import PrepareOptions
 from service.manifest import Layer
@@ -128,10 +128,11 @@ async def get_feature_maps(
     service = service_of(request)
     deadline = deadline_of(service)
     dataset = served.manifest.dataset
-    image, label = (await service.samples.of(dataset, deadline)).at(query.sample)
+    samples = await service.samples.of(dataset, deadline)
+    image, label = samples.at(query.sample)
     maps = await service.feature_maps.of(served.manifest, image, deadline, still_connected(request))
     about: AboutImage = {
-        "sample": {"dataset": dataset, "index": query.sample, "label": served.classes[label]}
+        "sample": {"dataset": dataset, "index": query.sample, "label": samples.classes[label]}
     }
     return await _respond(request, _Looked(served, maps, about, query), chosen, deadline)
 
@@ -175,6 +176,7 @@ async def make_feature_maps(
 
 def _check(request: Request, model: Model, query: _Shown) -> str:
     """The format to answer in; refuses what cannot be answered before anything is computed."""
+    refuse_without_graph(model.manifest)
     if query.layer is not None:
         parse_channels(query.channels, find_layer(model.manifest, query.layer))
         return choose_format(request, OF_A_LAYER)

@@ -288,7 +288,7 @@ def _row(one: HardExampleItem) -> dict[str, object]:
 def _sheet(listing: _Listing, page: list[HardExample], total: int) -> bytes:
     model, samples, _, query, selection = listing
     entries = [_entry(one, samples.images[one.index], model.classes) for one in page]
-    part = f"{query.offset + 1}–{query.offset + len(page)} of {total:,}" if page else "none"
+    part = contact_sheet.part(query.offset, len(page), total)
     classes = {"true": selection.true, "predicted": selection.predicted}
     chosen = [f"{name} {model.classes[index]}" for name, index in classes.items() if index is not None]
     title = " · ".join([model.name, query.kind, *chosen, part, ORDER[query.sort]])

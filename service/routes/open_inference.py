@@ -85,9 +85,15 @@ async def infer_version(request: Request, model: ModelName, version: VersionName
     return await _infer(request, model, version)
 
 
-@router.get("", operation_id="v2_server", response_model=ServerMetadata, responses=example(examples.SERVER))
+@router.get(
+    "",
+    operation_id="v2_server",
+    response_model=ServerMetadata,
+    responses=example(examples.SERVER) | open_inference_errors(InvalidParameter),
+)
 async def server(request: Request) -> Response:
     """What answers here, and the protocol's extensions it has."""
+    _refuse_query(request)
     app = request.scope["app"]
     body: ServerMetadata = {"name": "convscope", "version": app.version, "extensions": EXTENSIONS}
     return _json(body)
@@ -169,12 +175,17 @@ def of_many_images() -> dict[str, PathRoute]:
 
 
 def _find(request: Request, name: str, version: str | None = None) -> Model:
-    """By name or alias. A query is refused: who asks for `?version=1` would be answered by another."""
+    """By name or alias."""
+    _refuse_query(request)
+    return service_of(request).find(name, version)
+
+
+def _refuse_query(request: Request) -> None:
+    """Who asks for `?version=1` would be answered by another. Probes take a query, as those outside /v2 do."""
     if request.scope["query_string"]:
         raise InvalidParameter(
             "there are no parameters here; a version has a path of its own, /v2/models/{model}/versions/{version}"
         )
-    return service_of(request).find(name, version)
 
 
 def _metadata(request: Request, name: str, version: str | None = None) -> Response:

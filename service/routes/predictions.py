@@ -83,7 +83,7 @@ async def predict(request: Request, model: ModelName, query: Annotated[Predictio
     """The class of one image, how sure the model is, and what was done to the image first."""
     service = service_of(request)
     served = service.find(model, query.version)
-    count = count_of_classes("top_k", query.top_k, served)
+    count = count_of_classes("top_k", query, served)
     prepared, ranking = await _answer(request, service, served, query)
     return _json(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
 
@@ -99,7 +99,7 @@ async def predict_top_k(request: Request, model: ModelName, query: Annotated[Top
     """The k likeliest classes of one image."""
     service = service_of(request)
     served = service.find(model, query.version)
-    count = count_of_classes("k", query.k, served)
+    count = count_of_classes("k", query, served)
     _, ranking = await _answer(request, service, served, query)
     body: TopK = {
         "model": served.name,
@@ -122,7 +122,7 @@ async def predict_batch(
     """One result or problem for each image, in order: an image that cannot be read fails no other."""
     service = service_of(request)
     served = service.find(model, query.version)
-    count = count_of_classes("top_k", query.top_k, served)
+    count = count_of_classes("top_k", query, served)
     uploads = await images_of(request, service.settings, query)
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 from pydantic_core import to_json
 
-from service.dependencies import SamplesDep, SnapshotDep, deadline_of, refuse_repeated, service_of
+from service.dependencies import SamplesDep, deadline_of, refuse_repeated, service_of
 from service.errors import (
     DeadlinePassed,
     InvalidParameter,
@@ -20,7 +20,6 @@ from service.errors import (
     UnknownSample,
 )
 from service.formats import choose_format
-from service.model_store import Snapshot
 from service.openapi import BINARY, example, problems
 from service.routes import examples
 from service.schemas import KnownQuery, Sample
@@ -51,34 +50,26 @@ class SampleQuery(KnownQuery):
 async def get_sample(
     request: Request,
     samples: SamplesDep,
-    snapshot: SnapshotDep,
     dataset: Annotated[str, Path(examples=["mnist"])],
     index: Annotated[int, Path(description="in the original order, from 0", examples=[0])],
     _: Annotated[SampleQuery, Query()],
 ) -> Response:
     """One test image: a PNG, or its label and pixels as JSON."""
     chosen = choose_format(request, FORMATS)
-    image, label = (await samples.of(dataset, deadline_of(service_of(request)))).at(index)
+    found = await samples.of(dataset, deadline_of(service_of(request)))
+    image, label = found.at(index)
     headers = {"Cache-Control": CACHE, "Vary": "Accept"}
     if chosen == "png":
         return Response(_png(image), headers=headers, media_type=FORMATS[chosen])
     body: Sample = {
         "dataset": dataset,
         "index": index,
-        "label": class_name(snapshot, dataset, label),
+        "label": found.classes[label],
         "class_index": label,
         "shape": list(image.shape),
         "pixels": _flat(image).tolist(),
     }
     return Response(to_json(body), headers=headers, media_type=FORMATS[chosen])
-
-
-def class_name(snapshot: Snapshot, dataset: str, index: int) -> str:
-    """As the models of this data set call the class; its number where none is served."""
-    for model in snapshot.all():
-        if model.manifest.dataset == dataset:
-            return model.classes[index]
-    return str(index)
 
 
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from service.aside import Aside
 from service.callers import CallerGoneError
 from service.engines import Precision
-from service.errors import DeadlinePassed, InvalidParameter, QueueFull
+from service.errors import DeadlinePassed, InvalidParameter, NotInArtifact, NotReady, QueueFull
 from service.feature_maps import REMEMBERED, FeatureMaps, parse_channels, statistics
-from service.manifest import Layer, Manifest
+from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
 from tests.service.shipped import ARTIFACTS, latest
 
 NEVER = float("inf")
@@ -45,7 +45,10 @@ def aside() -> Iterator[Aside]:
 
 @pytest.fixture(scope="module")
 def shipped() -> Manifest:
-    return Manifest.model_validate_json((latest("mnist-baseline") / "manifest.json").read_bytes())
+    """With the layer of CountingEngine instead of its own."""
+    manifest = Manifest.model_validate_json((latest("mnist-baseline") / "manifest.json").read_bytes())
+    pixels = LAYER.model_copy(update={"name": "pixels", "shape": [28, 28, 1]})
+    return manifest.model_copy(update={"layers": [pixels]})
 
 
 def image(value: int) -> NDArray[np.uint8]:
@@ -75,10 +78,38 @@ async def test_a_graph_is_opened_on_first_use_and_once(aside: Aside, shipped: Ma
 async def test_only_the_last_images_are_remembered(aside: Aside, shipped: Manifest) -> None:
     engines: list[CountingEngine] = []
     maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=1000)
-    for value in [*range(REMEMBERED + 1), 0]:
+    first, second, *others, newest = range(REMEMBERED + 1)
+    runs = list[int]()
+    for value in (first, second, *others, first, newest, first, *others, newest, second):
         await maps.of(shipped, image(value), NEVER)
-    assert engines[0].runs == REMEMBERED + 2
+        runs.append(engines[0].runs)
+    # The newest took the place of the second, since the first had been asked for again.
+    again = [REMEMBERED + 1] * (REMEMBERED + 1)
+    assert runs == [*range(1, REMEMBERED + 1), REMEMBERED, *again, REMEMBERED + 2]
     maps.close()
+
+
+async def test_a_graph_is_opened_where_it_and_its_weights_are_as_published(
+    aside: Aside, shipped: Manifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / shipped.name / shipped.version
+    folder.mkdir(parents=True)
+    [_, weights] = served_files(shipped)
+    for name in (FEATURE_MAPS, weights):
+        (folder / name).symlink_to(latest(shipped.name) / name)
+    (folder / MODEL).write_bytes(b"another graph, which nothing here reads")
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(tmp_path, counting(engines), aside, idle=1000)
+    await maps.of(shipped, image(1), NEVER)
+    maps.close()
+    for name in (weights, FEATURE_MAPS):
+        (folder / name).unlink()
+        (folder / name).write_bytes(b"another net")
+        maps = FeatureMaps(tmp_path, counting(engines), aside, idle=1000)
+        with pytest.raises(NotReady, match=f"cannot be looked into: {name}"):
+            await maps.of(shipped, image(1), NEVER)
+        maps.close()
+    assert len(engines) == 1
 
 
 async def test_an_idle_graph_is_let_go_and_opened_again(aside: Aside, shipped: Manifest) -> None:
@@ -179,3 +210,18 @@ def test_a_channel_is_dead_when_it_is_0_everywhere() -> None:
     values[0, 1, 2], values[1, 1, 3] = 3, -1
     assert statistics(values) == (-1, 0.125, 3, 0.5)
     assert statistics(np.array([0, 2, 0, 0], np.float32)) == (0, 0.5, 2, 0.75)
+
+
+@pytest.mark.parametrize("there", [{"name": "other"}, {"shape": [28, 28, 2]}, {"shape": [784]}])
+async def test_a_graph_of_other_layers_than_the_manifest_has_is_not_shown_nor_kept(
+    aside: Aside, shipped: Manifest, there: dict[str, object]
+) -> None:
+    promised = shipped.model_copy(update={"layers": [shipped.layers[0].model_copy(update=there)]})
+    engines: list[CountingEngine] = []
+    maps = FeatureMaps(ARTIFACTS, counting(engines), aside, idle=60)
+    for _ in range(2):
+        with pytest.raises(NotInArtifact, match="which its manifest tells of"):
+            await maps.of(promised, image(1), NEVER)
+    assert len(engines) == 2
+    assert not maps.opened
+    maps.close()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from service.app import create_app
 from service.errors import NotReady, UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, file_entry
 from service.model import Model
-from service.model_store import ModelStore, Snapshot
+from service.model_store import SWEEPS, ModelStore, Snapshot
 from service.settings import Settings
 from service.standby import Standby
 from tests.service.stripes import stripe, stripes_graph, write_aliases, write_model
@@ -333,6 +334,34 @@ async def test_a_running_service_lets_go_of_idle_engines(artifacts: Path) -> Non
             await asyncio.sleep(0)
 
 
+async def test_idle_engines_are_looked_for_several_times_in_what_they_may_be_idle(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    store = store_of(artifacts, keep_open="none", engine_idle=100)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await store.tend()
+    assert slept == [100 / SWEEPS]
+
+
+async def test_what_opening_the_models_took_is_given_back(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[bool]()
+    store = store_of(artifacts, keep_open="none")
+    monkeypatch.setattr(
+        "service.model_store.give_back", lambda: given.append(any(map(is_open, store.snapshot.all())))
+    )
+    await store.reload()
+    assert given == [False]  # once they are closed
+
+
 async def test_a_model_that_is_no_alias_any_more_is_not_kept_open(artifacts: Path) -> None:
     store = store_of(artifacts, keep_open="aliases", engine_idle=3600)
     model = (await store.reload()).find("mnist")
@@ -419,6 +448,33 @@ async def test_files_that_changed_since_the_start_are_not_served(
     graph.write_bytes(right)
     assert (await model.predict(stripe(3)[None])).argmax() == 3
     assert [*store.snapshot.refused_now()] == []
+
+
+async def test_why_a_version_is_unavailable_is_logged_once_until_it_is_another_reason(
+    artifacts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each request finds it out anew, and there may be thousands in a second."""
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    graph = artifacts / "models" / "stripes" / "1" / MODEL
+    right = graph.read_bytes()
+
+    async def told(data: bytes | None) -> list[str]:
+        graph.unlink() if data is None else graph.write_bytes(data)
+        caplog.clear()
+        for _ in range(3):
+            with suppress(NotReady):
+                await model.predict(stripe(3)[None])
+        while model._batcher.busy:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+        model.let_go(0)
+        return [
+            one.getMessage().partition(" again: ")[2] for one in caplog.records if one.levelname == "WARNING"
+        ]
+
+    assert await told(None) == ["model.onnx is missing"]
+    assert await told(b"") == [f"model.onnx has 0 bytes, not {len(right)}"]
+    assert await told(right) == []
+    assert await told(b"") == [f"model.onnx has 0 bytes, not {len(right)}"]
 
 
 async def test_a_file_that_cannot_be_read_is_told_in_words(

@@ -5,6 +5,7 @@ import json
 import zlib
 from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from service.app import create_app
 from service.open_inference import schemas
+from service.settings import Settings
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe, write_model
 
@@ -92,6 +95,18 @@ async def test_a_model_says_what_it_takes_and_gives(client: httpx.AsyncClient, p
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]},
         {"name": "label", "datatype": "BYTES", "shape": [-1]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "platform"),
+    [("onnxruntime", "onnx_onnxv1"), ("openvino", "onnx_onnxv1"), ("tensorflow", "tensorflow_keras")],
+)
+async def test_a_model_says_from_which_file_it_is_run(artifacts: Path, engine: str, platform: str) -> None:
+    app = create_app(Settings(artifacts=artifacts))
+    async with app.router.lifespan_context(app):
+        app.state.service.store.snapshot.find("mnist")._engine = SimpleNamespace(name=engine)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+            assert (await client.get("/v2/models/mnist")).json()["platform"] == platform
 
 
 async def test_json_in_json_out(client: httpx.AsyncClient) -> None:
@@ -208,6 +223,8 @@ async def test_a_version_in_the_query_is_refused_instead_of_passed_over(
         ("GET", "/v2/nothing", 404, "nothing at /v2/nothing"),
         ("GET", INFER, 405, "POST"),
         ("POST", "/v2/health/live", 405, "GET"),
+        ("POST", "/v2", 405, "GET"),
+        ("GET", "/v2?version=1", 400, "there are no parameters here"),
         ("POST", INFER, 400, "pixels alone need the header Inference-Header-Content-Length: 0"),
     ],
 )

@@ -17,9 +17,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.errors import InvalidParameter, Problem, TooManyBytes
-from service.manifest import InputSpec
-from service.open_inference.request import Bounds, InferRequest, header_length, inflate, parse
+from service.manifest import InputSpec, Manifest
+from service.open_inference.outputs import choose
+from service.open_inference.request import (
+    HEADS,
+    MEMBERS,
+    RATIO,
+    SLACK,
+    Asked,
+    Bounds,
+    InferRequest,
+    _known_head,
+    header_length,
+    inflate,
+    parse,
+)
 from service.open_inference.response import Output, render
+from tests.service.shipped import manifest as shipped
 
 SPEC = InputSpec(height=2, width=3, channels=1)
 BOUNDS = Bounds(json_bytes=100_000, files=4)
@@ -64,6 +78,10 @@ def test_requests_that_begin_alike_have_pixels_of_their_own_and_one_of_another_l
             read_tensor(b"x" * 11, parameters=of_size(12))
 
 
+def test_only_some_beginnings_of_requests_are_kept() -> None:
+    assert _known_head.cache_info().maxsize == HEADS
+
+
 def test_what_fits_one_model_is_refused_for_another() -> None:
     text = json.dumps({"inputs": [TENSOR | {"parameters": of_size(12)}]}).encode()
     body = text + PIXELS.tobytes()
@@ -102,6 +120,12 @@ def test_encoded_images_come_as_base64_or_with_their_lengths() -> None:
     assert read_tensor(datatype="BYTES", shape=[2], data=text) == files
     tail = prefixed(*files)
     assert read_tensor(tail, datatype="BYTES", shape=[2], parameters=of_size(len(tail))) == files
+
+
+def test_as_many_encoded_images_as_may_come_do() -> None:
+    files = [b"x"] * BOUNDS.files
+    text = [b64encode(one).decode() for one in files]
+    assert read_tensor(datatype="BYTES", shape=[BOUNDS.files], data=text) == files
 
 
 def test_outputs_say_for_themselves_before_the_request_says_for_all() -> None:
@@ -328,11 +352,39 @@ class TestInflate:
         finally:
             tracemalloc.stop()
 
+    def test_takes_what_is_as_plain_as_pictures_and_numbers_are(
+        self, encoding: str, squeeze: Callable[[bytes], bytes]
+    ) -> None:
+        plain = np.random.default_rng(0).bytes(50_000) + bytes(4_000_000)
+        body = squeeze(plain)
+        assert RATIO / 2 < (len(plain) - SLACK) / len(body) < RATIO
+        assert inflate(body, encoding, 64_000_000) == plain
+
     def test_refuses_what_is_damaged(self, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
         whole = squeeze(bytes(100))
         for body in (b"", b"hello", whole[:-1], whole + b"x", whole[:5] + b"\xff" * 5):
             with pytest.raises(InvalidParameter, match=encoding):
                 inflate(body, encoding, 1000)
+
+
+def test_gzip_may_be_a_series() -> None:
+    """RFC 1952, section 2.2: what `cat a.gz b.gz` gives. The bounds are those of all together."""
+    parts = [b"", PIXELS.tobytes(), b"", PIXELS.tobytes()]
+    body = b"".join(map(gzip.compress, parts))
+    assert inflate(body, "gzip", 24) == b"".join(parts)
+    with pytest.raises(TooManyBytes, match="inflate to more than 23"):
+        inflate(body, "gzip", 23)
+    for rest in (b"x", gzip.compress(b"x")[:-1], b"\x1f\x8b", bytes(8)):
+        with pytest.raises(InvalidParameter, match="gzip"):
+            inflate(body + rest, "gzip", 1000)
+
+
+def test_a_series_of_gzip_may_not_be_endless() -> None:
+    """What follows is copied with each of them: of millions it would be so many times as much."""
+    one = gzip.compress(b"x")
+    assert inflate(one * MEMBERS, "gzip", 1000) == b"x" * MEMBERS
+    with pytest.raises(InvalidParameter, match="bytes are left over"):
+        inflate(one * (MEMBERS + 1), "gzip", 1000)
 
 
 def test_another_content_encoding_is_refused() -> None:
@@ -359,6 +411,18 @@ def test_an_answer_is_json_and_then_the_binary_outputs_in_order() -> None:
         ],
     }
     assert body[length:] == prefixed("é".encode(), b"", "é".encode()) + values.astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_outputs_longer_than_may_be_are_refused_before_they_are_made(*, binary: bool) -> None:
+    manifest = Manifest.model_validate(shipped("mnist-baseline"))
+    images = np.zeros((50, 28, 28, 1), np.uint8)
+    values = np.random.default_rng(0).random((50, 10), np.float32)
+    body, _ = render({}, [Output("probabilities", "FP32", values.shape, values, binary)])
+    asked = InferRequest(None, images, [Asked("probabilities", binary, None)], binary)
+    assert choose(asked, manifest, 2 * len(body)) == asked.outputs
+    with pytest.raises(InvalidParameter, match="the outputs asked for would have about"):
+        choose(asked, manifest, len(body) // 2)
 
 
 def test_an_answer_without_binary_outputs_is_all_json() -> None:

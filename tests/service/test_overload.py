@@ -1,8 +1,12 @@
 """What a client gets when there is too much to do, when a model fails, and when the service stops."""
 
 import asyncio
+import json
 import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -10,20 +14,48 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
+from starlette.types import Message
 
 from service.app import create_app
 from service.settings import Settings
-from tests.service.stripes import encoded, stripe
+from tests.service.stripes import encoded, stripe, write_model
+from tests.service.test_class_names import write_maps
 
 IMAGE = encoded(stripe(5))
 URL = "/predict/mnist?preprocess=none"
+BATCH = "/predict/mnist/batch?preprocess=none"
+INFER = "/v2/models/mnist/infer"
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    + IMAGE
+    + b"\r\n--x--\r\n"
+)
+TENSOR = json.dumps(
+    {
+        "inputs": [
+            {
+                "name": "image",
+                "datatype": "UINT8",
+                "shape": [1, 28, 28, 1],
+                "data": stripe(5).ravel().tolist(),
+            }
+        ]
+    }
+).encode()
+MAPS = "/models/mnist/feature-maps"
+BODIES = {URL: IMAGE, BATCH: FORM, INFER: TENSOR}
+HEADERS = {
+    URL: {"Content-Type": "image/png"},
+    BATCH: {"Content-Type": "multipart/form-data; boundary=x"},
+    INFER: {"Content-Type": "application/json"},
+}
 
 
 class HeldEngine:
     """Stands before a model's engine: runs wait in their thread until `go` is set."""
 
-    def __init__(self, app: FastAPI) -> None:
-        model = app.state.service.store.snapshot.find("mnist")
+    def __init__(self, app: FastAPI, version: str | None = None) -> None:
+        model = app.state.service.store.snapshot.find("mnist", version)
         self.engine = model._engine
         self.outputs = self.engine.outputs
         self.rows = 0
@@ -57,9 +89,9 @@ def small_queue(artifacts: Path) -> FastAPI:
     return create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=2, max_batch_rows=1))
 
 
-async def waiting(app: FastAPI, rows: int) -> None:
+async def waiting(app: FastAPI, rows: int, version: str | None = None) -> None:
     """Until so many rows are queued."""
-    model = app.state.service.store.snapshot.find("mnist")
+    model = app.state.service.store.snapshot.find("mnist", version)
     while model.waiting_rows < rows:  # noqa: ASYNC110 — the queue tells nobody when it grows
         await asyncio.sleep(0)
 
@@ -79,6 +111,37 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(small_que
     assert [answer.json()["label"] for answer in answered] == ["5"] * 3
 
 
+@pytest.mark.parametrize("path", [URL, "/predict/mnist/top-k", INFER])
+async def test_what_a_full_queue_refuses_is_not_even_looked_at(small_queue: FastAPI, path: str) -> None:
+    async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
+        engine = HeldEngine(small_queue)
+        first = asyncio.create_task(client.post(URL, content=IMAGE))
+        await asyncio.to_thread(engine.busy.wait)
+        others = [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
+        await waiting(small_queue, 2)
+        refused = await client.post(path, content=b"neither an image nor JSON")
+        engine.go.set()
+        await asyncio.gather(first, *others)
+        looked_at = await client.post(path, content=b"neither an image nor JSON")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert looked_at.status_code in (400, 415)
+
+
+async def test_images_that_wait_for_an_older_version_are_told_too(artifacts: Path) -> None:
+    write_model(artifacts, "stripes", "2")
+    app = create_app(Settings(artifacts=artifacts, inline_run=0, max_batch_rows=1))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        engine = HeldEngine(app, version="1")
+        first = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
+        await asyncio.to_thread(engine.busy.wait)
+        second = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
+        await waiting(app, 1, version="1")
+        told = (await client.get("/metrics")).text
+        engine.go.set()
+        await asyncio.gather(first, second)
+    assert 'convscope_waiting_rows{model="stripes"} 1' in told
+
+
 async def test_one_busy_model_keeps_no_other_from_answering(small_queue: FastAPI) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
         engine = HeldEngine(small_queue)
@@ -90,14 +153,83 @@ async def test_one_busy_model_keeps_no_other_from_answering(small_queue: FastAPI
         await first
 
 
-async def test_an_answer_that_is_late_is_a_504(artifacts: Path) -> None:
+@pytest.mark.parametrize(("path", "body"), BODIES.items(), ids=BODIES)
+async def test_an_answer_that_is_late_is_a_504(artifacts: Path, path: str, body: bytes) -> None:
     app = create_app(Settings(artifacts=artifacts, inline_run=0, deadline=0.01))
     async with app.router.lifespan_context(app), client_of(app) as client:
         engine = HeldEngine(app)
-        answer = await client.post(URL, content=IMAGE)
-        engine.go.set()
+        try:
+            async with asyncio.timeout(60):
+                answer = await client.post(path, content=body, headers=HEADERS[path])
+        finally:
+            engine.go.set()
     assert answer.status_code == 504
-    assert answer.json()["type"] == "/problems/deadline-passed"
+    said = answer.json()
+    assert "error" in said if path == INFER else said["type"] == "/problems/deadline-passed"
+
+
+@pytest.mark.parametrize(("path", "body"), [*BODIES.items(), (MAPS, IMAGE)], ids=[*BODIES, MAPS])
+async def test_the_time_that_a_client_takes_to_send_is_not_the_services(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: bytes
+) -> None:
+    loop = asyncio.get_running_loop()
+    clock, late = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: clock() + late)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        nonlocal late
+        yield body[:40]
+        late += 1000
+        yield body[40:]
+
+    write_maps(artifacts / "models" / "stripes" / "1")
+    app = create_app(Settings(artifacts=artifacts, deadline=100))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        answer = await client.post(path, content=slowly(), headers=HEADERS.get(path))
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/predict/cifar10/batch", "/v2/models/cifar10/infer"])
+async def test_many_images_of_which_some_are_done_are_not_refused_for_others(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """As many others come between as may wait to be decoded."""
+    app = create_app(Settings(artifacts=artifacts, max_batch_rows=2))
+    preparer = app.state.service.preparer
+    prepare_each, parts = preparer.prepare_each, list[int]()
+
+    async def crowded(files: list[bytes], *rest: Any, **options: Any) -> Any:
+        prepared = await prepare_each(files, *rest, **options)
+        preparer._waiting = preparer._most_waiting
+        parts.append(len(files))
+        return prepared
+
+    monkeypatch.setattr(preparer, "prepare_each", crowded)
+    files = [encoded(stripe(digit, "cifar10")) for digit in range(3)]
+    tensor = {
+        "name": "image", "datatype": "BYTES", "shape": [3], "data": [b64encode(one).decode() for one in files]
+    }  # fmt: skip
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        if path.startswith("/v2"):
+            answer = await client.post(path, json={"inputs": [tensor]})
+        else:
+            answer = await client.post(path, files=[("files", ("a.png", one)) for one in files])
+    assert (answer.status_code, parts) == (200, [2, 1])
+    assert "class-2" in answer.text
+
+
+async def test_who_wants_only_a_layer_does_not_have_the_model_run(artifacts: Path) -> None:
+    write_maps(artifacts / "models" / "stripes" / "1")
+    app = create_app(Settings(artifacts=artifacts, inline_run=0))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        app.state.service.store.snapshot.find("mnist")._engine = FailingEngine()
+        found = []
+        for names in (["dense"], ["dense", "label"]):
+            outputs = [{"name": name} for name in names]
+            found.append(await client.post(INFER, json=json.loads(TENSOR) | {"outputs": outputs}))
+    assert [one.status_code for one in found] == [200, 500]
+    values = found[0].json()["outputs"][0]["data"]
+    assert max(range(10), key=values.__getitem__) == 5
 
 
 async def test_a_failing_model_is_a_500_without_its_secrets(
@@ -128,7 +260,31 @@ async def test_stopping_answers_what_was_accepted(artifacts: Path) -> None:
         assert (await client.post(URL, content=IMAGE)).status_code == 503
 
 
-async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path) -> None:
+async def test_the_large_image_of_a_client_that_left_is_not_decoded(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left:
+        """What uvicorn receives by, of a client that left with its last byte."""
+
+        disconnected = True
+
+        async def receive(self) -> Message:
+            return {"type": "http.request", "body": encoded(np.zeros((99, 99, 1), np.uint8))}
+
+    async def send(_: Message) -> None:
+        """Nobody hears it."""
+
+    decoded = list[bool]()
+    monkeypatch.setattr("service.preparation.prepare_each", lambda *_, **__: decoded.append(True))
+    app = create_app(Settings(artifacts=artifacts))
+    scope = {"type": "http", "method": "POST", "path": "/predict/mnist", "query_string": b"", "headers": []}
+    async with app.router.lifespan_context(app):
+        await app(scope, Left().receive, send)
+    assert decoded == []
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES.items(), ids=BODIES)
+async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path, path: str, body: bytes) -> None:
     """Over real sockets, with the server the project runs: only there does a client leave."""
     app = create_app(Settings(artifacts=artifacts, inline_run=0))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
@@ -142,7 +298,9 @@ async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path) -> None
         await asyncio.to_thread(engine.busy.wait)
         _, leaving = await asyncio.open_connection("127.0.0.1", port)
         leaving.write(
-            f"POST {URL} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(IMAGE)}\r\n\r\n".encode() + IMAGE
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {HEADERS[path]['Content-Type']}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         await waiting(app, 1)
         leaving.close()

@@ -16,7 +16,7 @@ from service.callers import CallerGoneError
 from service.errors import DeadlinePassed, NotAnImage, Problem, QueueFull, TooManyPixels
 from service.images import Prepared, PrepareOptions, prepare_each
 from service.manifest import InputSpec
-from service.preparation import SMALL_BYTES, Preparer
+from service.preparation import SMALL_BYTES, Preparer, pixels_of
 from tests.service.images.files import MAX_PIXELS, encoded, png, seven
 from tests.service.loop_turns import LoopTurns
 from tests.service.shipped import test_set
@@ -37,6 +37,14 @@ def preparer() -> Iterator[Preparer]:
     one = Preparer(max_pixels=MAX_PIXELS, max_waiting=1)
     yield one
     one.close()
+
+
+def test_only_a_small_pngs_size_is_known_at_a_glance(digits: list[bytes]) -> None:
+    assert pixels_of(digits[0]) == 28 * 28
+    for kind in ("JPEG", "GIF", "BMP", "WEBP"):
+        assert pixels_of(encoded(IMAGES[0][..., 0], kind)) == NEVER, kind
+    for data in (b"", digits[0][:7], digits[0] + bytes(SMALL_BYTES)):
+        assert pixels_of(data) == NEVER
 
 
 async def prepare(preparer: Preparer, files: list[bytes]) -> list[Prepared | Problem]:

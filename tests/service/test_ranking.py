@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.ranking import HESITATION, MANY, hesitation, rank
+from service.ranking import HESITATION, MANY, Ranking, hesitation, rank
 
 
 def test_classes_come_likeliest_first() -> None:
@@ -21,10 +21,11 @@ def test_equal_probabilities_keep_the_order_of_the_classes() -> None:
     assert ranking.entropy == pytest.approx(np.log(4))
 
 
-def test_a_sure_answer_has_no_entropy() -> None:
-    [ranking] = rank(np.array([[0, 1, 0]], np.float32))
-    assert ranking.entropy == pytest.approx(0, abs=1e-30)
-    assert ranking.margin == 1
+@pytest.mark.parametrize("rows", [1, MANY])
+def test_a_sure_answer_has_no_entropy_and_not_minus_0(rows: int) -> None:
+    for ranking in rank(np.array([[0, 1, 0]] * rows, np.float32)):
+        assert str(ranking.entropy) == "0.0"
+        assert ranking.margin == 1
 
 
 def test_a_softmax_rounded_above_one_is_one() -> None:
@@ -62,3 +63,9 @@ def test_a_small_margin_is_a_hesitation_and_a_large_one_is_none() -> None:
     sure, unsure = rank(np.array([[0.5 + HESITATION, 0.5 - HESITATION], [0.51, 0.49]], np.float32))
     assert hesitation(sure, ["4", "9"]) is None
     assert hesitation(unsure, ["4", "9"]) == "hesitates between 4 and 9"
+
+
+def test_a_margin_of_the_limit_itself_is_no_hesitation() -> None:
+    limit = Ranking([0, 1], [0.6, 0.4], HESITATION, 0.7)
+    assert hesitation(limit, ["4", "9"]) is None
+    assert hesitation(limit._replace(margin=np.nextafter(HESITATION, 0)), ["4", "9"]) is not None

@@ -46,6 +46,13 @@ async def test_a_parameter_that_is_given_twice_is_told(
     assert answer.json()["detail"].startswith(f"'{names[0]}': once is enough")
 
 
+async def test_of_several_parameters_only_the_one_that_is_given_twice_is_told(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/predict/mnist?fit=cover&top_k=1&top_k=2&version=1", content=b"")
+    assert answer.json()["detail"].startswith("'top_k': once is enough")
+
+
 async def test_all_that_do_not_exist_are_named(client: httpx.AsyncClient) -> None:
     detail = (await client.get("/models/mnist?ver=1&format=json")).json()["detail"]
     assert detail == "there is no parameter 'ver', 'format' here, only version"

@@ -76,6 +76,17 @@ async def test_a_raw_body_is_the_image(content_type: str | None) -> None:
         ('name="file"; filename="a.png"\r\nContent-Type: image/png\r\nContent-Length: 9', "a.png"),
         ('name="file"; filename="a.png"; size=9', "a.png"),
         ('name="file";filename="a.png"', "a.png"),
+        ('\r\n name="file";\r\n\tfilename="a.png"', "a.png"),
+        ('name="file"; filename="a\r\n  b.png"\r\nContent-Type:\r\n image/png', "a b.png"),
+        ("name=file; filename*=utf-8''%E2%82%AC.png", "€.png"),
+        ("name=file; FileName*=\"UTF-8'de'a%20b%2C%22c%22.png\"", 'a b,"c".png'),
+        ("name=file; filename*=iso-8859-1'en'%A3.png", "£.png"),
+        ("name=file; filename*=utf-8''%E2%82.png", "\N{REPLACEMENT CHARACTER}.png"),
+        ("name=file; filename*=utf-8''%E2%82%AC.png; filename=a.png", "a.png"),
+        ("name=file; filename=\"\"; filename*=utf-8''a.png", ""),
+        ("name=file; filename*=utf-16''a.png", None),
+        ("name=file; filename*=a.png", None),
+        ("name=file; filename*=utf-8'a.png", None),
     ],
 )
 async def test_a_form_gives_its_file(head: str, name: str | None) -> None:
@@ -104,8 +115,9 @@ async def test_form_headers_may_come_in_any_case_and_order() -> None:
     "content_type", ["text/plain", "application/json", "application/x-www-form-urlencoded", "nonsense"]
 )
 async def test_another_content_type_says_what_is_accepted(content_type: str) -> None:
-    with pytest.raises(NotAnImage, match=r"image/png.*multipart/form-data"):
+    with pytest.raises(NotAnImage, match=r"image/png.*multipart/form-data") as refused:
         await one(content_type, b"abc")
+    assert ("curl" in refused.value.detail) == ("urlencoded" in content_type)
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,15 @@ def test_of_a_worker_that_has_died_no_answer_is_waited_for() -> None:
     assert not worker.is_ready()
 
 
+def test_a_worker_may_be_given_a_month_to_stop() -> None:
+    worker = Worker(Config("math:floor", timeout_graceful_shutdown=30 * 86_400), [])
+    worker.start()
+    worker.terminate()
+    worker.process.kill()
+    worker.join()
+    assert worker.exitcode is not None
+
+
 async def test_nor_what_is_left_of_a_service(artifacts: Path) -> None:
     port = "0"
     for workers in ("1", "2", "1"):

@@ -127,6 +127,25 @@ async def test_what_the_page_fills_into_a_path_is_answered(document: dict[str, A
                     assert answer.status_code == 200, (path, answer.text)
 
 
+async def test_an_answer_of_several_forms_tells_caches_that_it_depends_on_accept(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    seen = 0
+    async with serving(linked(shipped, "mnist-baseline")) as client:
+        for path, operations in document["paths"].items():
+            operation = operations.get("get", {})
+            if len(operation.get("responses", {}).get("200", {}).get("content", {})) > 1:
+                filled = {
+                    one["name"]: one["example"] for one in operation["parameters"] if one["in"] == "path"
+                }
+                answer = await client.get(path.format(**filled))
+                assert (answer.status_code, answer.headers.get("Vary")) == (200, "Accept"), path
+                seen += 1
+    assert seen > 5
+
+
 async def test_what_comes_unless_another_form_is_asked_for_is_documented_first(
     document: dict[str, Any],
 ) -> None:
@@ -144,7 +163,9 @@ async def test_what_comes_unless_another_form_is_asked_for_is_documented_first(
 async def test_both_forms_of_a_body_are_documented(document: dict[str, Any], path: str) -> None:
     content = document["paths"][path]["post"]["requestBody"]["content"]
     assert content["image/png"]["schema"] == {"type": "string", "format": "binary"}
-    assert content["multipart/form-data"]["schema"]["required"] == ["files" if "batch" in path else "file"]
+    form = content["multipart/form-data"]["schema"]
+    assert form["required"] == ["files" if "batch" in path else "file"]
+    assert form["properties"].get("files", {"minItems": 1})["minItems"] == 1
 
 
 async def test_every_error_is_a_documented_problem(document: dict[str, Any]) -> None:

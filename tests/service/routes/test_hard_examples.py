@@ -160,9 +160,9 @@ async def test_a_contact_sheet_is_a_picture(client: httpx.AsyncClient, query: st
     assert Image.open(BytesIO(answer.content)).format == "PNG"
 
 
-async def test_a_contact_sheet_says_what_was_chosen(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def titles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Those of the contact sheets, which are not drawn."""
     titles = list[str]()
 
     def draw(entries: Sequence[contact_sheet.Entry], title: str, theme: Theme) -> Image.Image:
@@ -170,12 +170,40 @@ async def test_a_contact_sheet_says_what_was_chosen(
         return Image.new("L", (1, 1))
 
     monkeypatch.setattr(contact_sheet, "draw", draw)
+    return titles
+
+
+async def test_a_contact_sheet_says_what_was_chosen(client: httpx.AsyncClient, titles: list[str]) -> None:
     for query in ("", "&true=5", "&true=5&predicted=3"):
         assert (await client.get(f"{PATH}?format=png{query}")).status_code == 200
     assert [title.split(" · ")[1:-2] for title in titles] == [
         ["misclassified"],
         ["misclassified", "true 5"],
         ["misclassified", "true 5", "predicted 3"],
+    ]
+
+
+async def test_a_contact_sheet_says_which_part_of_how_many_it_is(
+    client: httpx.AsyncClient, titles: list[str]
+) -> None:
+    wrong, right = [(await listed(client, f"kind={kind}"))["total"] for kind in ("misclassified", "correct")]
+    assert (wrong, right) == (117, 9883)
+    for query in (
+        "limit=24",
+        "kind=correct&limit=3&offset=9860",
+        "limit=24&offset=116",
+        "offset=117",
+        f"offset={10**40}",
+        "true=3&predicted=3",
+    ):
+        assert (await client.get(f"{PATH}?format=png&{query}")).status_code == 200
+    assert [title.split(" · ")[-2] for title in titles] == [
+        "1–24 of 117",
+        "9,861–9,863 of 9,883",
+        "number 117 of 117",
+        "past the last of 117",
+        "past the last of 117",
+        "no test image fits",
     ]
 
 

@@ -1,13 +1,16 @@
 """GET /models…"""
 
+import json
 from pathlib import Path
 
 import httpx
 from pydantic import TypeAdapter
 
 from service import schemas
+from service.manifest import MANIFEST
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe, write_aliases, write_model
+from tests.service.test_class_names import publish
 
 
 async def test_models_are_listed_with_their_aliases(client: httpx.AsyncClient) -> None:
@@ -89,6 +92,33 @@ async def test_layers_are_summed_up(client: httpx.AsyncClient) -> None:
         {"name": "dense", "type": "Dense", "shape": [10], "parameters": 7840, "trainable": 7840}
     ]
     assert body["parameters"] == sum(layer["parameters"] for layer in body["layers"])
+
+
+async def test_parameters_that_training_leaves_as_they_are_are_not_counted_among_the_trainable(
+    artifacts: Path,
+) -> None:
+    folder = artifacts / "models" / "stripes" / "1"
+    [layer] = json.loads((folder / MANIFEST).read_text())["layers"]
+    publish(folder, layers=[layer | {"trainable": 7}], trainable_parameters=7)
+    async with serving(artifacts) as client:
+        body = (await client.get("/models/stripes/layers")).json()
+        assert (body["parameters"], body["trainable"]) == (7840, 7)
+        assert (body["layers"][0]["parameters"], body["layers"][0]["trainable"]) == (7840, 7)
+
+
+async def test_a_bare_graph_of_which_no_layer_is_known_is_served(artifacts: Path) -> None:
+    publish(write_model(artifacts, "bare"), layers=[], parameters=0, trainable_parameters=0)
+    image = encoded(stripe(3))
+    async with serving(artifacts) as client:
+        assert (await client.post("/predict/bare?preprocess=none", content=image)).json()["label"] == "3"
+        assert (await client.get("/models/bare/layers")).json()["layers"] == []
+        path = "/models/bare/feature-maps"
+        for query in ("", "?channels=0", "?layer=x", "?format=png", "?sample=4"):
+            answers = [await client.get(f"{path}{query}")]
+            answers += [] if "sample" in query else [await client.post(f"{path}{query}", content=image)]
+            for answer in answers:
+                assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-in-artifact")
+                assert "feature_maps.onnx" in answer.json()["detail"]
 
 
 async def test_unknown_models_and_versions_say_what_there_is(client: httpx.AsyncClient) -> None:

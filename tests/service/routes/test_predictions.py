@@ -158,6 +158,14 @@ async def test_a_thousand_images_may_come_at_once(client: httpx.AsyncClient) -> 
     assert [one["label"] for one in answer.json()["results"]] == ["6"] * 1000
 
 
+async def test_a_batch_has_a_limit_of_bytes_of_its_own(artifacts: Path) -> None:
+    files = [("files", ("a.png", encoded(stripe(3))))] * 2
+    for limits, status in (({"max_body_bytes": 100}, 200), ({"max_batch_bytes": 100}, 413)):
+        async with serving(artifacts, **limits) as client:
+            answer = await client.post("/predict/mnist/batch", files=files, params=AS_IT_IS)
+        assert answer.status_code == status
+
+
 async def test_too_many_images_are_refused(artifacts: Path) -> None:
     async with serving(artifacts, max_batch_files=2) as client:
         answer = await client.post("/predict/mnist/batch", files=[("files", ("a.png", b"x"))] * 3)

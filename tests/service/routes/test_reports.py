@@ -111,7 +111,8 @@ async def test_a_figure_is_of_the_model_that_is_served_whatever_its_folder_says_
     async with serving(tmp_path) as client:
         (folder / MANIFEST).write_text(served.model_copy(update={"classes": ["a", "b"]}).model_dump_json())
         for path in (f"{MODEL}/confusion-matrix", f"{MODEL}/training"):
-            assert (await client.get(path, headers={"Accept": "image/png"})).content == b"picture"
+            answer = await client.get(path, headers={"Accept": "image/png"})
+            assert (answer.content, answer.headers["Vary"]) == (b"picture", "Accept")
     assert drawn == [served, served]
 
 

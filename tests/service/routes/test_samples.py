@@ -30,6 +30,14 @@ async def test_a_sample_as_json_has_label_and_pixels(client: httpx.AsyncClient) 
     assert (await client.get("/samples/cifar10/3?format=json")).json() == answer.json()
 
 
+@pytest.mark.parametrize("form", ["png", "json"])
+async def test_a_sample_may_be_kept_and_which_form_it_has_depends_on_what_is_accepted(
+    client: httpx.AsyncClient, form: str
+) -> None:
+    headers = (await client.get(f"/samples/mnist/3?format={form}")).headers
+    assert (headers["Cache-Control"], headers["Vary"]) == ("public, max-age=86400", "Accept")
+
+
 @pytest.mark.parametrize(
     ("path", "status", "slug"),
     [
