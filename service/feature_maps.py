@@ -154,7 +154,8 @@ class FeatureMaps:
     ) -> Activations:
         """uint8 [H,W,C] → layer → float32 [H,W,C] or [units]. They are shared: not to be written to.
 
-        Raises NotInArtifact, also where the graph has other layers, NotReady where a file has changed, and what `Aside.do` does.
+        Raises NotInArtifact, also where the graph has other layers than the manifest, NotReady where a file has
+        changed, and what `Aside.do` does.
         """
         refuse_without_graph(manifest)
         key = (manifest.name, manifest.version, manifest.files[FEATURE_MAPS].sha256)
