@@ -8,6 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from training import preprocess as arrays
 from training.datasets import DataError, Dataset, Source, contents, data_folders, find
 from training.download import fetch as download
+from training.lines import done, refuse
 
 
 def fetch(datasets: list[Dataset], folder: Path | None) -> int:
@@ -17,10 +18,9 @@ def fetch(datasets: list[Dataset], folder: Path | None) -> int:
     for dataset in datasets:
         for source in (*dataset.sources, dataset.votes):
             try:
-                console.print(f"[green]✓[/] {source.file}: {_one(source, folder, console)}", highlight=False)
+                done(console, f"{source.file}: {_one(source, folder, console)}")
             except DataError as error:
-                wrong += 1
-                console.print(f"[red]✗[/] {error}", highlight=False)
+                wrong += refuse(console, str(error))
     return 1 if wrong else 0
 
 
@@ -35,7 +35,7 @@ def _one(source: Source, folder: Path | None, console: Console) -> str:
         path = download(
             source,
             arrays.writable_folder(folder),
-            lambda done, whole: progress.update(bar, completed=done, total=whole),
+            lambda so_far, whole: progress.update(bar, completed=so_far, total=whole),
         )
     return f"downloaded and verified, {path}"
 
@@ -47,9 +47,9 @@ def preprocess(datasets: list[Dataset], folder: Path | None) -> int:
         with console.status(f"{dataset.name}: reading and verifying the originals"):
             path = arrays.preprocess(dataset, folder)
         made = arrays.read(dataset, path)
-        console.print(
-            f"[green]✓[/] {path}: {len(made.train_labels):,} training and {len(made.test_labels):,} test images "
+        done(
+            console,
+            f"{path}: {len(made.train_labels):,} training and {len(made.test_labels):,} test images "
             f"of {'×'.join(map(str, dataset.shape))}, {path.stat().st_size / 1e6:.0f} MB",
-            highlight=False,
         )
     return 0

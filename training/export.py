@@ -33,6 +33,7 @@ from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, trainin
 from training.fit import for_export
 from training.graphs import serving_model, write_graphs
 from training.halves import pack
+from training.locks import held
 from training.machine import commit, here
 from training.parity import bfloat16_answers, change_of_labels, compare, run_graph
 from training.predict import predict
@@ -41,6 +42,7 @@ from training.runs import Run
 from training.statistics import layer_table, weight_statistics
 from training.stops import heed
 from training.views import mean_logits, six_views
+from training.whole_files import naming
 
 RANGE_SAMPLE = 500  # test images that the layers' activation ranges are read from
 _LIBRARIES = ("keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
@@ -60,13 +62,18 @@ def publish(
     """Evaluate a finished run once and write it as the next version. Returns the version's folder.
 
     `others` are finished runs of the same experiment with other seeds, whose results are told beside its own.
-    Raises ParityError, and then writes nothing.
+    Raises ParityError, and BusyError where another process publishes this model; writes nothing then.
     """
-    if not run.members:  # theirs are published as they are
-        run, *others = map(for_export, (run, *others))
     home = artifacts / "models" / run.experiment.name
     home.mkdir(parents=True, exist_ok=True)
+    with held(home / ".lock", f"publishing {run.experiment.name} in {home}"), naming(home):
+        return _publish(run, others, arrays, home, command, step)
+
+
+def _publish(run: Run, others: Sequence[Run], arrays: Arrays, home: Path, command: str, step: Step) -> Path:
     version = str(1 + max((int(p.name) for p in home.iterdir() if p.name.isdigit()), default=0))
+    if not run.members:  # theirs are published as they are
+        run, *others = map(for_export, (run, *others))
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=home) as scratch:
         folder = Path(scratch) / version
         folder.mkdir()

@@ -1,25 +1,78 @@
 """What is wrong with an experiment that somebody wrote: told before hours are spent on it."""
 
+import inspect
 import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
 
 from service.manifest import NAME_PATTERN
-from training import architectures
+from training.architectures import ARCHITECTURES
 from training.augmentation import AUGMENTATIONS
 from training.calibration import METHODS
+from training.checkpoints import OF_SEED
 from training.datasets import DATASETS
 from training.experiments import Experiment
+from training.fit import optimiser
+
+_PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def fault(experiment: Experiment) -> str | None:
     """The first one found; None where there is none."""
-    known = [("dataset", set(DATASETS)), ("calibration", set(METHODS)), ("augmentation", set(AUGMENTATIONS))]
-    if not experiment.members:
-        known.append(("architecture", set(vars(architectures))))
-    for field, there in known:
-        asked = getattr(experiment, field)
-        if asked is not None and asked not in there:
-            return f"there is no {field} {asked!r}"
+    return next(_faults(experiment), None)
+
+
+def _faults(experiment: Experiment) -> Iterator[str]:
+    """Whoever goes on after one asks for what it says is not there."""
+    yield from _unknown(experiment)
     if not re.fullmatch(NAME_PATTERN, experiment.name):
-        return "its name may have small letters, digits, . _ -"
+        yield "its name may have small letters, digits, . _ -"
+    if OF_SEED.search(experiment.name):
+        yield "its name ends as those of the files where another experiment's other seeds are kept"
+    images, held_out = DATASETS[experiment.dataset].train_images, experiment.held_out
+    if held_out is not None and not 1 <= held_out < images:
+        yield f"held_out is {held_out} of {images} images: some must be left to validate on, and some to train on"
+    if not experiment.members:
+        yield from _of_training(experiment)
     late = [epoch for epoch in experiment.readings if not 1 <= epoch <= experiment.epochs]
-    return f"its readings are of epochs {late}, and it has {experiment.epochs}" if late else None
+    if late:
+        yield f"its readings are of epochs {late}, and it has {experiment.epochs}"
+
+
+def _unknown(experiment: Experiment) -> Iterator[str]:
+    known: dict[str, Collection[str | None]] = {
+        "dataset": DATASETS,
+        "calibration": METHODS,
+        "augmentation": [None, *AUGMENTATIONS],
+        "precision": _PRECISIONS,
+    }
+    if not experiment.members:
+        known["architecture"] = ARCHITECTURES
+    for field, there in known.items():
+        asked = getattr(experiment, field)
+        if asked not in there:
+            yield f"there is no {field} {asked!r}"
+
+
+def _of_training(experiment: Experiment) -> Iterator[str]:
+    for field in ("epochs", "batch_size", *(["views"] if experiment.teacher else [])):
+        if getattr(experiment, field) < 1:
+            yield f"{field} is {getattr(experiment, field)}: it must be 1 or more"
+    dataset = DATASETS[experiment.dataset]
+    net = inspect.signature(ARCHITECTURES[experiment.architecture])
+    yield from _refused("options", net.bind, dataset.shape, len(dataset.classes), **experiment.options)
+    if experiment.augmentation is not None:
+        draw, image = AUGMENTATIONS[experiment.augmentation], np.zeros((1, *dataset.shape), np.uint8)
+        for field, own in (("augmentation_options", {}), ("closing_options", experiment.closing_options)):
+            yield from _refused(field, draw, image, **{**experiment.augmentation_options, **own})
+    yield from _refused("optimiser", optimiser, experiment)
+
+
+def _refused(field: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[str]:
+    """What `make` has against a field of the experiment."""
+    try:
+        make(*arguments, **options)
+    except (TypeError, ValueError) as error:
+        yield f"{field}: {' '.join(str(error).split())}"

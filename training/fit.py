@@ -48,7 +48,7 @@ def build(experiment: Experiment, side: int | None = None) -> keras.Model:
     finally:
         keras.config.set_dtype_policy(usual)
     loss, metrics = _loss(experiment)
-    model.compile(optimizer=_optimiser(experiment), loss=loss, metrics=metrics)
+    model.compile(optimizer=optimiser(experiment), loss=loss, metrics=metrics)
     if keras.backend.backend() != _LAZY_BACKEND:
         _show_shapes(model, experiment)
     return model
@@ -80,7 +80,8 @@ def _loss(experiment: Experiment) -> tuple[Any, list[Any]]:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]
 
 
-def _optimiser(experiment: Experiment) -> Any:
+def optimiser(experiment: Experiment) -> Any:
+    """The experiment's, and its learning rate over all steps. Raises ValueError, TypeError where there is none such."""
     rate: Any = experiment.learning_rate
     if experiment.schedule is not None:
         rate = Ramp(rate, _steps(experiment, experiment.epochs), *experiment.schedule)

@@ -18,6 +18,7 @@ from training.calibration import LEAST_ENTROPY, Calibration
 from training.halves import OUTPUT_FIRST, Kept, kept_in
 from training.lean import lean
 from training.naming import TEMPERATURE, is_preparation
+from training.whole_files import naming
 
 SOFTMAX = "softmax"
 
@@ -71,7 +72,8 @@ def _convert(model: keras.Model) -> onnx.ModelProto:
         # Keras's exporter looks whether NumPy still has the name.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         path = Path(folder) / MODEL
-        model.export(path, format="onnx", verbose=False)
+        with naming(path):
+            model.export(path, format="onnx", verbose=False)
         return onnx.load(path)
 
 

@@ -1,16 +1,15 @@
 """The finished runs of an experiment among the checkpoints: its own, and those with other seeds."""
 
-import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from service.manifest import TeacherVersion
+from training import locks
+from training.checkpoints import OF_SEED, history_kept
 from training.experiments import EXPERIMENTS, Experiment
 from training.fit import build
-from training.runs import CheckpointError, Run, history_kept, load_checkpoint
+from training.runs import Run, load_checkpoint
 
 
 def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
@@ -20,32 +19,10 @@ def checkpoint_path(folder: Path, experiment: Experiment) -> Path:
     return folder / f"{name}.npz"
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> AbstractContextManager[None]:
     """Keeps other processes from training what is kept at this path meanwhile: one would overwrite what the other has.
-    Raises CheckpointError where one does already."""
-    try:
-        import fcntl  # noqa: PLC0415 — not everywhere
-    except ImportError:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Not the one that another has just let go of, and taken away.
-            is_ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
-        except BlockingIOError:
-            is_ours = False
-        if not is_ours:
-            raise CheckpointError(
-                f"another process is training {path.stem} and keeps it in {path.parent}: wait for its end, or stop it"
-            )
-        try:
-            yield
-        finally:
-            lock.unlink()
+    Raises BusyError where one does already."""
+    return locks.held(path.with_suffix(".lock"), f"training {path.stem} and keeps it in {path.parent}")
 
 
 def finished(experiment: Experiment, path: Path, teacher: TeacherVersion | None = None) -> Run:
@@ -59,7 +36,7 @@ def other_seeds(run: Run, folder: Path) -> list[Run]:
     """The finished runs of the same experiment with other seeds. Raises CheckpointError."""
     runs = []
     for path in sorted(folder.glob(f"{run.experiment.name}-seed-*.npz")):
-        seed = re.fullmatch(r"-seed-(\d+)", path.stem.removeprefix(run.experiment.name))
+        seed = OF_SEED.fullmatch(path.stem.removeprefix(run.experiment.name))
         if seed is None:  # such as what a process left that was killed as it wrote one
             continue
         if len(history_kept(path)) == run.experiment.epochs:

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from service.manifest import Manifest, served_bytes
+from training.checkpoints import CheckpointError, history_kept
 from training.datasets import DataError
-from training.experiments import EXPERIMENTS
+from training.experiments import EXPERIMENTS, Experiment
 from training.published import latest_manifest
 
 _HEADINGS = (
@@ -37,8 +38,7 @@ def show(artifacts: Path, checkpoints: Path) -> int:
             table.add_row(name, "", "", "", "damaged", "", "", "")
             continue
         if manifest is None:
-            kept = checkpoints / f"{name}.npz"
-            state = "unfinished" if kept.is_file() else "not trained"
+            state = _state(experiment, checkpoints / f"{name}.npz")
             table.add_row(name, "", "", str(experiment.epochs or ""), state, "", "", "")
         else:
             table.add_row(*row(manifest))
@@ -48,6 +48,17 @@ def show(artifacts: Path, checkpoints: Path) -> int:
     for line in (*spreads, *damaged):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 1 if damaged else 0
+
+
+def _state(experiment: Experiment, checkpoint: Path) -> str:
+    """How far the training is of a model that is not published."""
+    try:
+        kept = history_kept(checkpoint)
+    except CheckpointError:  # `train` says what is wrong with it
+        return "damaged"
+    if not checkpoint.is_file():
+        return "not trained"
+    return "unfinished" if len(kept) < experiment.epochs else "finished: export it"
 
 
 def row(manifest: Manifest) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def array_file(dataset: Dataset, folder: Path) -> Path:
 
 def writable_folder(folder: Path | None = None) -> Path:
     """Where new files go: `folder`, else CONVSCOPE_DATA, else ./data."""
-    return folder or Path(os.environ.get("CONVSCOPE_DATA", "data"))
+    return folder or Path(os.environ.get("CONVSCOPE_DATA") or "data")
 
 
 def digest(arrays: Arrays) -> str:

@@ -1,9 +1,6 @@
 """A net in training, and the file that keeps it from one epoch to the next."""
 
 import json
-import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.manifest import TeacherVersion
+from training.checkpoints import CheckpointError, check_settings, opened
 from training.experiments import Experiment
 from training.machine import Origin
-from training.whole_files import reading, written
-
-
-class CheckpointError(Exception):
-    """A checkpoint is in the way, damaged or another experiment's; the message says what to do."""
+from training.whole_files import written
 
 
 @dataclass
@@ -87,8 +81,8 @@ def load_checkpoint(run: Run, path: Path) -> None:
     Raises CheckpointError if it is damaged, another experiment's, or of another teacher than the run names; a run
     that names none takes the checkpoint's.
     """
-    with _opened(path) as (arrays, about):
-        _check_settings(run.experiment, about["experiment"], path)
+    with opened(path) as (arrays, about):
+        check_settings(run.experiment, about["experiment"], path)
         taught_by = TeacherVersion.model_validate(about["teacher"]) if about.get("teacher") else None
         if run.teacher is not None and run.teacher != taught_by:
             raise CheckpointError(
@@ -104,44 +98,6 @@ def load_checkpoint(run: Run, path: Path) -> None:
         count = len(run.model.get_weights())
         for epoch in {int(name.split("_")[1]) for name in arrays if name.startswith("kept_")}:
             run.kept[epoch] = [arrays[f"kept_{epoch}_{k}"] for k in range(count)]
-
-
-def history_kept(path: Path) -> list[dict[str, float]]:
-    """One row for each whole epoch that a checkpoint holds; none if there is none. Raises CheckpointError."""
-    if not path.is_file():
-        return []
-    with _opened(path, only=["about"]) as (_, about):
-        history: list[dict[str, float]] = about["history"]
-        return history
-
-
-@contextmanager
-def _opened(
-    path: Path, only: Collection[str] | None = None
-) -> Iterator[tuple[dict[str, NDArray[Any]], dict[str, Any]]]:
-    """A checkpoint's arrays by name, and what it says of them. Raises CheckpointError where it is damaged, or they are
-    not what whoever opened it needs."""
-    try:
-        # NumPy leaves a file open that it cannot read, unless it was given to it open.
-        with reading(), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in (file.files if only is None else only)}
-            about = json.loads(str(arrays["about"]))
-        yield arrays, about
-    except (KeyError, ValueError) as error:  # of the file, or of what is in it
-        raise CheckpointError(f"{path} is damaged ({error}): {_discarding(path)}") from error
-
-
-def _check_settings(experiment: Experiment, recorded: dict[str, Any], path: Path) -> None:
-    # A field that came later has its default in what was recorded before.
-    whole = Experiment(name="", description="", dataset="", architecture="").record() | recorded
-    if json.dumps(whole, sort_keys=True) != json.dumps(experiment.record(), sort_keys=True):
-        raise CheckpointError(f"{path} was made with other settings: {_discarding(path)}")
-
-
-def _discarding(path: Path) -> str:
-    """How to be rid of it, and of no other run of its experiment."""
-    seed = re.search(r"-seed-(\d+)$", path.stem)
-    return f"delete it, or train with {f'--seed {seed[1]} ' if seed else ''}--restart, which discards it"
 
 
 def _described(teacher: TeacherVersion | None) -> str:

@@ -1,6 +1,8 @@
 """What the service needs of a data set: its test images, and what people said of the doubtful labels."""
 
 import json
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,14 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / TEST_IMAGES]
-    np.savez_compressed(files[0], images=arrays.test_images, labels=arrays.test_labels)
+    with _written(files[0]) as partial:
+        np.savez_compressed(partial, images=arrays.test_images, labels=arrays.test_labels)
     path = find(dataset.votes, data_folders(data))
     if path is not None:
         raw = next(iter(contents(path, dataset.votes).values()))
         files.append(folder / VOTES)
-        files[-1].write_text(parse_votes(raw).model_dump_json(indent=1) + "\n")
+        with _written(files[-1]) as partial:
+            partial.write_text(parse_votes(raw).model_dump_json(indent=1) + "\n")
     about = DatasetManifest(
         name=dataset.name,
         classes=list(dataset.classes),
@@ -41,9 +45,14 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
         licence=dataset.licence,
         files={file.name: file_entry(file) for file in files},
     )
-    with written(folder / DATASET, folder / f".{DATASET}") as partial:  # last: the folder counts from now on
+    with _written(folder / DATASET) as partial:  # last: the folder counts from now on
         partial.write_text(about.model_dump_json(indent=1) + "\n")
     return folder
+
+
+def _written(path: Path) -> AbstractContextManager[Path]:
+    # Of its own name: two exports that begin side by side may both be making it.
+    return written(path, path.with_name(f".partial-{os.getpid()}-{path.name}"))
 
 
 def parse_votes(raw: bytes) -> VotesFile:

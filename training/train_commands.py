@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,15 +21,18 @@ from rich.progress import (
 )
 
 from training import kept_runs, teacher, towers
+from training.checkpoints import CheckpointError, history_kept
 from training.datasets import DATASETS, DataError
 from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
 from training.faults import fault
 from training.fit import fit
+from training.lines import done, refuse, say
+from training.locks import BusyError
 from training.parity import ParityError
 from training.preprocess import load
 from training.published import NotPublishedError, is_published
-from training.runs import CheckpointError, Run, history_kept
+from training.runs import Run
 from training.stops import TerminatedError, heed
 from training.test_set import publish_test_set
 
@@ -47,8 +49,8 @@ def train(arguments: argparse.Namespace, command: str) -> int:
     if arguments.seed is not None and put_together:
         line = f"{', '.join(put_together)}: put together of published nets, not trained; --seed changes nothing there"
         if "all" not in arguments.names:
-            return _refuse(console, line)
-        _say(console, f"left out: {line}")
+            return refuse(console, line)
+        say(console, f"left out: {line}")
         names = [name for name in names if name not in put_together]
     return _one_by_one(names, lambda name: _make(name, arguments, command, console), console)
 
@@ -76,23 +78,13 @@ def _one_by_one(names: Sequence[str], make: Callable[[str], int], console: Conso
         heed()
         try:
             status = make(name)
-        except (CheckpointError, NotPublishedError) as error:
-            status = _refuse(console, str(error))
+        except (BusyError, CheckpointError, NotPublishedError) as error:
+            status = refuse(console, str(error))
         except ParityError as error:
-            status = _refuse(console, f"{name}: {error}")
+            status = refuse(console, f"{name}: {error}")
         if status:
             return status
     return 0
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _refuse(console: Console, line: str) -> int:
-    """Say why not; the exit status."""
-    console.print(f"[red]✗[/] {escape(line)}", highlight=False, soft_wrap=True)
-    return 1
 
 
 def _make(name: str, arguments: argparse.Namespace, command: str, console: Console) -> int:
@@ -114,7 +106,7 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
         return 0
     if arguments.resume and is_published(arguments.artifacts, name, _history(experiment, run, arguments)):
         # Once more it would be another version, which what was taught by this one does not know.
-        _say(
+        say(
             console,
             f"{name} is published as it is: nothing to do; `export {name}` would publish it once more",
         )
@@ -132,15 +124,17 @@ def _history(
 def _trained(experiment: Experiment, arguments: argparse.Namespace, console: Console) -> Run:
     """The experiment's finished run: the one that is kept, where that is not published yet, or else a new one.
 
-    Raises CheckpointError where an unfinished run is in the way, NotPublishedError where the teacher is missing.
+    Raises CheckpointError where an unfinished run or one with other settings is in the way, NotPublishedError where
+    the teacher is missing.
     """
     path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
     history = [] if arguments.restart else history_kept(path)
-    finished = len(history) >= experiment.epochs
-    if finished and (arguments.resume or not is_published(arguments.artifacts, experiment.name, history)):
-        _say(console, f"{path} holds a finished run: nothing to train; --restart would discard it")
+    if not history or (not arguments.resume and is_published(arguments.artifacts, experiment.name, history)):
+        return _train_one(experiment, path, arguments, console)
+    if len(history_kept(path, experiment)) == experiment.epochs:
+        say(console, f"{path} holds a finished run: nothing to train; --restart would discard it")
         return kept_runs.finished(experiment, path)
-    if history and not finished and not arguments.resume:
+    if not arguments.resume:
         raise CheckpointError(
             f"{path} holds {len(history)} of {experiment.epochs} epochs of an unfinished run: "
             "--resume goes on with it, --restart begins again"
@@ -165,14 +159,14 @@ def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(experiment.name, total=experiment.epochs, figures="")
 
-        def batch(done: int, batches: int, logs: dict[str, float]) -> None:
+        def batch(number: int, batches: int, logs: dict[str, float]) -> None:
             figures = f"loss {logs.get('loss', 0):.3f} accuracy {logs.get('accuracy', 0):.3f}"
-            progress.update(bar, completed=epochs_kept_now[0] + done / batches, figures=figures)
+            progress.update(bar, completed=epochs_kept_now[0] + number / batches, figures=figures)
 
         def epoch(run: Run) -> None:
             epochs_kept_now[0] = len(run.history)
             progress.update(bar, completed=len(run.history))
-            console.print(f"{experiment.name}  {epoch_line(run)}", highlight=False, soft_wrap=True)
+            say(console, f"{experiment.name}  {epoch_line(run)}")
 
         epochs_kept_now = [len(history_kept(path))]
         return fit(
@@ -236,7 +230,7 @@ def _to_export(experiment: Experiment, arguments: argparse.Namespace) -> Run:
         folders = towers.member_folders(experiment, arguments.artifacts)
         return Run(experiment, towers.net(folders), towers.history(folders), members=folders)
     path = kept_runs.checkpoint_path(arguments.checkpoints, experiment)
-    kept = len(history_kept(path))
+    kept = len(history_kept(path, experiment))
     if kept < experiment.epochs:
         raise CheckpointError(
             f"{experiment.name} has {kept} of {experiment.epochs} epochs: train it with --resume first"
@@ -259,4 +253,4 @@ def _export_here(run: Run, arguments: argparse.Namespace, command: str, console:
             )
     finally:
         keras.utils.clear_session()
-    console.print(f"[green]✓[/] {folder}", highlight=False)
+    done(console, str(folder))

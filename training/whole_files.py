@@ -23,17 +23,26 @@ class DamagedError(ValueError):
 def written(path: Path, partial: Path) -> Iterator[Path]:
     """Gives the path to write to, beside the one that it has afterwards. Whatever ends the writing, no part stays.
 
-    Raises OSError with the name of the file: a full disk alone tells nobody which of several folders to look at.
+    Raises OSError with the name of the file.
     """
     try:
-        yield partial
-        partial.replace(path)
+        with naming(partial):
+            yield partial
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raises OSError with this path where it has none: a full disk alone tells nobody which of several folders to
+    look at."""
+    try:
+        yield
     except OSError as error:
         if error.filename is not None:
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(partial)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 @contextmanager

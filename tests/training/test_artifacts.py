@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from service.manifest import DATASET, DatasetManifest, Manifest, VotesFile, sha256_of
+from tests.service.shipped import MODELS
 from tests.training.test_architectures import STUDY
-from training.evaluate import wilson_interval
+from training import evaluate
 from training.published import latest_manifest
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
@@ -54,15 +55,22 @@ def test_shipped_model_has_the_studys_parameters_and_whole_files(name: str) -> N
         assert sha256_of(folder / file) == entry.sha256, file
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", MODELS)
 def test_metrics_follow_from_the_shipped_probabilities(name: str) -> None:
     manifest = shipped(name)
+    metrics, classes = manifest.metrics, tuple(manifest.classes)
     folder = ARTIFACTS / "models" / name / manifest.version
     probabilities = np.load(folder / "test_probabilities.npy")
     labels = np.load(ARTIFACTS / "datasets" / manifest.dataset / "test.npz")["labels"]
-    right = int((probabilities.argmax(axis=1) == labels).sum())
-    assert manifest.metrics.accuracy == right / 10_000
-    assert manifest.metrics.accuracy_interval == pytest.approx(wilson_interval(right, 10_000))
+    predicted = probabilities.argmax(axis=1)
+    right = int((predicted == labels).sum())
+    confusion = evaluate.confusion_matrix(predicted, labels, len(classes))
+    assert (metrics.images, metrics.errors, metrics.accuracy) == (10_000, 10_000 - right, right / 10_000)
+    assert metrics.accuracy_interval == pytest.approx(evaluate.wilson_interval(right, 10_000))
+    assert metrics.nll == pytest.approx(evaluate.negative_log_likelihood(probabilities, labels))
+    assert metrics.ece == pytest.approx(evaluate.expected_calibration_error(probabilities, labels))
+    assert metrics.confusion == confusion.tolist()
+    assert metrics.per_class == evaluate.per_class(confusion, classes)
     assert manifest.parity.labels_changed_clear == 0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.augmentation import Batches, Digits, Hands, Photographs
+from training.augmentation import Batches, Digits, Hands, Photographs, Smaller, Unchanged
 
 STILL = Hands(rotation=0, shear=0, scale=0, shift=0, elastic=0, swelled=0, redrawn=0, erased=0)
 ROWS = np.arange(12)
@@ -62,6 +62,18 @@ def test_shift_moves_the_ink() -> None:
     assert np.ptp(centres, axis=0).min() > 2
 
 
+def test_rotation_turns_digits_and_changes_nothing_else() -> None:
+    still, turned = (
+        [np.cov(np.argwhere(image[..., 0] > 127).T) for image in drawn(hands)[::2]]
+        for hands in (STILL, replace(STILL, rotation=30))
+    )
+    for before, after in zip(still, turned, strict=True):  # of rings that are longer than wide
+        assert np.linalg.eigvalsh(after) == pytest.approx(np.linalg.eigvalsh(before), rel=0.1)
+    angles = [np.degrees(np.arctan2(2 * c[0, 1], c[0, 0] - c[1, 1]) / 2) for c in turned]
+    assert 15 < np.abs(angles).max() < 32
+    assert np.ptp(angles) > 30
+
+
 def test_erasing_removes_ink_only() -> None:
     erased = drawn(replace(STILL, erased=1.0)).astype(int)
     assert (erased <= drawn(STILL)).all()
@@ -102,6 +114,16 @@ def test_cutout_fills_one_square_of_its_size(photographs: NDArray[np.uint8]) -> 
         assert np.ptp(rows) == np.ptp(columns) == 11
 
 
+def test_smaller_images_are_means_over_the_area_of_each_pixel() -> None:
+    image = np.array([[4, 30, 60], [90, 120, 150], [180, 210, 240]], np.uint8)
+    images = np.stack([image, image.T], -1)[None]
+    smaller = Smaller(Unchanged(images), 2)(np.array([0]), 1, np.random.default_rng(0))
+    # Two thirds of an outer row and a third of the middle one, and the same across.
+    assert smaller[0, ..., 0].tolist() == [[42, 80], [160, 200]]  # 41.8, rounded
+    assert smaller[0, ..., 1].tolist() == [[42, 160], [80, 200]]
+    assert np.array_equal(Smaller(Unchanged(images), 3)(np.array([0]), 1, np.random.default_rng(0)), images)
+
+
 def test_originals_are_never_written_to(photographs: NDArray[np.uint8]) -> None:
     before, draw = photographs.copy(), Photographs(photographs, shift=0, cutout=8)
     draw(ROWS, 2, np.random.default_rng(0))
@@ -122,3 +144,12 @@ def test_batches_depend_on_seed_epoch_and_number_alone(photographs: NDArray[np.u
     assert not np.array_equal(one[0][0], batches(1, 4)[0][0])
     assert not np.array_equal(one[0][0], batches(2, 2)[0][0])
     assert [int(t) for k in range(3) for t in one[k][1]] == list(range(11, -1, -1))
+
+
+def test_weights_are_those_of_the_images(photographs: NDArray[np.uint8]) -> None:
+    weights = np.linspace(0, 5.5, 12, dtype=np.float32)
+    batches = Batches(Unchanged(photographs), np.arange(12), ROWS[::-1], 5, 1, 1, weights=weights)
+    images, targets, beside = batches[1]
+    assert targets.tolist() == [6, 5, 4, 3, 2]
+    assert np.array_equal(images, photographs[targets])
+    assert beside.tolist() == [3.0, 2.5, 2.0, 1.5, 1.0]

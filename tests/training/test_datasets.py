@@ -110,6 +110,12 @@ def test_truncated_file_is_damaged_and_named(small_cifar10: tuple[Dataset, Path]
         datasets.read_originals(dataset, [folder])
 
 
+def test_originals_of_another_number_of_images_are_refused(small_cifar10: tuple[Dataset, Path]) -> None:
+    dataset, folder = small_cifar10
+    with pytest.raises(DataError, match="cifar10 test images are uint8"):
+        datasets.read_originals(replace(dataset, test_images=11), [folder])
+
+
 def test_unpacked_file_is_found_as_well(
     small_mnist: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,12 +20,14 @@ PACKED = gzip.compress(CONTENT)
 
 
 class _Published(BaseHTTPRequestHandler):
-    """/whole gives the file, honouring Range; /cut says its length and stops half-way; /other is another file."""
+    """/whole gives the file, honouring Range; /plain knows no Range; /cut says its length and stops half-way; /other
+    is another file."""
 
     def do_GET(self) -> None:
         data = gzip.compress(b"something else") if self.path == "/other" else PACKED
-        start = int(re.findall(r"\d+", self.headers.get("Range", "bytes=0-"))[0])
-        if self.path not in {"/whole", "/cut", "/other"} or start >= len(data):
+        asked = "bytes=0-" if self.path == "/plain" else self.headers.get("Range", "bytes=0-")
+        start = int(re.findall(r"\d+", asked)[0])
+        if self.path not in {"/whole", "/plain", "/cut", "/other"} or start >= len(data):
             self.send_error(404 if start < len(data) else 416)
             return
         self.send_response(206 if start else 200)
@@ -57,12 +59,33 @@ def test_download_is_kept_and_its_progress_told(server: str, tmp_path: Path) -> 
 
 
 def test_broken_download_is_resumed_where_it_stopped(server: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="bytes are kept; the next try goes on from there"):
+    half = len(PACKED) // 2
+    with pytest.raises(DataError, match=f" {half} bytes are kept; the next try goes on from there"):
         fetch(source(f"{server}/cut"), tmp_path)
-    starts: list[int] = []
-    path = fetch(source(f"{server}/whole"), tmp_path, lambda done, _: starts.append(done))
+    [kept] = tmp_path.rglob("*.part")
+    kept.write_bytes(b"?" * half)  # what is on disk is not asked for again
+    with pytest.raises(DataError, match="not the published ones"):
+        fetch(source(f"{server}/whole"), tmp_path)
+    kept.write_bytes(PACKED[:half])
+    told: list[tuple[int, int | None]] = []
+    path = fetch(source(f"{server}/whole"), tmp_path, lambda done, whole: told.append((done, whole)))
     assert path.read_bytes() == PACKED
+    assert told[-1] == (len(PACKED), len(PACKED))
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("address", "have"), [("plain", 20), ("whole", len(PACKED))])
+def test_who_gives_no_rest_gives_the_whole_or_has_given_it(
+    server: str, tmp_path: Path, address: str, have: int
+) -> None:
+    wanted = source(f"{server}/{address}")
+    partial = tmp_path / f"{wanted.file}.part"
+    partial.parent.mkdir()
+    partial.write_bytes(PACKED[:have])
+    told: set[tuple[int, int | None]] = set()
+    path = fetch(wanted, tmp_path, lambda done, whole: told.add((done, whole)))
+    assert path.read_bytes() == PACKED
+    assert told <= {(len(PACKED), len(PACKED))}
 
 
 def test_second_address_is_tried_when_the_first_has_another_file(server: str, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from tests.training.conftest import drop
 from training import fit
-from training.datasets import Arrays
+from training.checkpoints import CheckpointError, history_kept
+from training.datasets import Arrays, training_split
 from training.experiments import EXPERIMENTS
-from training.runs import CheckpointError, Run, history_kept
+from training.nets_cifar import WHITENING, whiten
+from training.runs import Run
 
 SHORT = replace(EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64)
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -70,6 +72,20 @@ def test_smaller_images_and_easy_ones_that_sit_out_resume_as_they_went(
     assert resumed.losses is not None
     assert resumed.losses[:200] == pytest.approx(straight.losses[:200], rel=1e-2)
     assert (straight.losses[:200] > 0).all()
+
+
+def test_the_frozen_first_layer_knows_the_training_images_alone(
+    few_arrays: dict[str, Arrays], tmp_path: Path
+) -> None:
+    untrained = replace(
+        EXPERIMENTS["cifar10-plain"], options={"filters": (8, 8, 8)}, epochs=0, held_out=5_100
+    )
+    net = fit.build(untrained)
+    images, *_ = training_split(few_arrays["cifar10"], 5_100)
+    whiten(net, images)
+    run = fit.fit(untrained, few_arrays["cifar10"], tmp_path / "run.npz")
+    kernels = [model.get_layer(WHITENING).get_weights()[0] for model in (run.model, net)]
+    assert np.array_equal(*kernels)
 
 
 def test_checkpoint_of_other_settings_is_refused_with_the_way_out(

@@ -57,6 +57,7 @@ def test_what_is_kept_is_found_where_it_lies(tmp_path: Path) -> None:
     net = [keras.Input((8, 8, 16)), keras.layers.Conv2D(32, 3), keras.layers.Dense(500)]
     model = keras.Sequential(net)
     convolution, _, dense, bias = model.get_weights()
+    dense[0, 0] = 0.5  # one number that half precision holds is not all
     [convolution] = rounded([convolution])
     model.set_weights([convolution, np.zeros(32), dense, bias])
     model.save(path)
@@ -72,3 +73,14 @@ def test_what_is_kept_is_found_where_it_lies(tmp_path: Path) -> None:
     whole = kept[dense.tobytes()]
     assert not whole.half
     assert (np.frombuffer(content, np.float32, dense.size, whole.offset) == dense.ravel()).all()
+
+
+def test_nothing_is_found_in_a_file_whose_members_are_deflated(tmp_path: Path) -> None:
+    path, deflated = tmp_path / "model.keras", tmp_path / "deflated.keras"
+    keras.Sequential([keras.Input((200,)), keras.layers.Dense(300)]).save(path)
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(deflated, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.namelist():
+            target.writestr(member, source.read(member))
+    assert kept_in(deflated) == {}
+    pack(deflated)
+    assert kept_in(deflated)

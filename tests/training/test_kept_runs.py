@@ -6,9 +6,10 @@ import pytest
 
 from service.manifest import TeacherVersion
 from training import kept_runs
+from training.checkpoints import CheckpointError
 from training.experiments import EXPERIMENTS
 from training.fit import build
-from training.runs import CheckpointError, Run, save_checkpoint
+from training.runs import Run, save_checkpoint
 
 NET = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
 

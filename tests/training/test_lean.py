@@ -68,13 +68,36 @@ def test_answers_are_the_same_to_the_last_bit(offset: float, expected: list[str]
     assert {tensor.name for tensor in model.graph.initializer}.isdisjoint({"zero", "one", "width"})
 
 
-def test_a_shape_that_is_not_the_batchs_is_left_alone() -> None:
+@pytest.mark.parametrize("later", [{"zero", "one"}, {"zero"}, {"one"}])
+def test_a_shape_that_is_not_the_batchs_is_left_alone(later: set[str]) -> None:
     model = scaled(1 / 255, 0)
     for tensor in model.graph.initializer:
-        if tensor.name in ("zero", "one"):  # the second dimension instead of the first
+        if tensor.name in later:  # such as the second dimension instead of the first
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, tensor.name))
     lean(model)
     assert set(operators(model)) > {"Shape", "Slice", "Concat"}
+
+
+@pytest.mark.parametrize(("order", "kept"), [([0, 3, 1, 2], False), ([3, 0, 1, 2], True)])
+def test_dimensions_in_another_order_are_the_batchs_if_it_stays_the_first(
+    order: list[int], kept: bool
+) -> None:
+    model = scaled(1 / 255, 0)
+    [cut] = (node for node in model.graph.node if node.op_type == "Slice")
+    cut.input[0] = "ordered"
+    gather = helper.make_node("Gather", ["shape", "order"], ["ordered"], axis=0)
+    model.graph.node.insert(list(model.graph.node).index(cut), gather)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(order, np.int64), "order"))
+    lean(model)
+    assert ("Gather" in operators(model)) is kept
+
+
+def test_a_shape_of_three_numbers_is_left_alone() -> None:
+    model = scaled(1 / 255, 0)
+    [concat] = (node for node in model.graph.node if node.op_type == "Concat")
+    concat.input.append("one")
+    lean(model)
+    assert "Concat" in operators(model)
 
 
 def test_pixels_that_something_else_takes_too_are_left_alone() -> None:

@@ -1,12 +1,25 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from service.manifest import MANIFEST
-from tests.service.shipped import linked
+from service.settings import ROOT
+from tests.service.shipped import ARTIFACTS, MODELS, linked
 from training.experiments import EXPERIMENTS
-from training.listing import row, show
+from training.listing import row, show, spread
 from training.published import latest_manifest
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_figures_are_told_as_the_readme_has_them(name: str) -> None:
+    manifest = latest_manifest(ARTIFACTS, name)
+    assert manifest is not None
+    readme = (ROOT / "README.md").read_text().splitlines()
+    [printed] = (line for line in readme if re.match(rf"{name} +\d", line))
+    assert [cell for cell in row(manifest) if cell] == re.split(r" {2,}", printed)
+    if manifest.metrics.seeds:
+        assert spread(manifest) in readme
 
 
 def test_a_net_of_towers_has_no_epochs_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

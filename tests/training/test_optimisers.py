@@ -36,6 +36,17 @@ def test_l2_decays_every_weight_alike(path: str) -> None:
     assert np.isclose(one_step(optimiser, path, 0.0), -0.05, rtol=1e-3)
 
 
+def test_momentum_is_nesterovs() -> None:
+    optimiser, variable = Nesterov(0.1), keras.Variable([1.0], name="kernel")
+    optimiser.build([variable])
+    for expected in (
+        1 - 0.1 - 0.9 * 0.1,  # the velocity is −0.1, and the step looks ahead along it
+        0.81 - 0.1 - 0.9 * (0.1 + 0.9 * 0.1),
+    ):
+        optimiser.apply([keras.ops.convert_to_tensor([1.0])], [variable])
+        assert float(variable.numpy()[0]) == pytest.approx(expected)
+
+
 def tiny() -> keras.Model:
     model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(3)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -53,17 +64,27 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.seen.append(self.model.get_weights())
 
 
-def test_averaging_falls_back_to_the_mean_of_weights_and_statistics() -> None:
+@pytest.mark.parametrize(
+    ("steps", "done", "whole"),
+    [
+        (5, 95, 1.0),  # at the end of training the decay is whole
+        (3, 47, 0.5**3),  # half-way; an epoch ends with a mean, even if that comes too soon
+    ],
+)
+def test_averaging_falls_back_to_the_mean_of_weights_and_statistics(
+    steps: int, done: int, whole: float
+) -> None:
     random = np.random.default_rng(0)
     model, before, after = tiny(), _Watch(), _Watch()
     start = model.get_weights()
-    data = random.normal(3, 2, (40, 4)).astype(np.float32), random.integers(0, 3, 40)
+    images = 8 * steps
+    data = random.normal(3, 2, (images, 4)).astype(np.float32), random.integers(0, 3, images)
     model.fit(
-        *data, batch_size=8, shuffle=False, verbose=0, callbacks=[before, Averaging(0.9, 95, 100), after]
+        *data, batch_size=8, shuffle=False, verbose=0, callbacks=[before, Averaging(0.9, done, 100), after]
     )
-    share = 0.9**5  # the last of the 100 steps, so the decay is whole
+    share = 0.9**5 * whole
     for first, moved, mean in zip(start, before.seen[-1], after.seen[-1], strict=True):
         assert np.allclose(mean, share * first + (1 - share) * moved, atol=1e-6)
     assert not np.allclose(after.seen[-1][1], start[1])  # batch norm's mean is among them
-    for k in range(4):  # between, nothing happens
+    for k in range(steps - 1):  # between, nothing happens
         assert all(np.array_equal(a, b) for a, b in zip(before.seen[k], after.seen[k], strict=True))

@@ -1,6 +1,10 @@
 """How far a graph is from its Keras model, and that nobody is told of it."""
 
+import sys
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -38,6 +42,27 @@ def test_shorter_floats_are_faithful_up_to_a_label_in_a_thousand_and_half_a_righ
     three_changed = one_more_for_one.copy()
     three_changed[3] = [0.4, 0.6]
     assert not parity.change_of_labels(full, three_changed, labels).faithful
+
+
+def test_shorter_floats_are_asked_for_and_every_image_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    class Core:
+        def compile_model(self, *how: object) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+            asked.append(how)
+            return lambda inputs: [inputs["image"][:, 0, 0].astype(np.float32)]
+
+    engine = ModuleType("openvino")
+    engine.__spec__ = ModuleSpec("openvino", None)
+    monkeypatch.setattr(engine, "Core", Core, raising=False)
+    monkeypatch.setitem(sys.modules, "openvino", engine)
+    images = np.random.default_rng(1).integers(0, 256, (1100, 28, 28, 1), dtype=np.uint8)
+    answers = parity.bfloat16_answers(Path("model.onnx"), images)
+    assert asked == [(Path("model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})]
+    assert answers is not None
+    assert np.array_equal(answers, images[:, 0, 0])
 
 
 def test_a_graph_that_is_run_is_not_reported_to_anybody(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,25 @@ def test_load_makes_the_array_file_once(small_cifar10: tuple[Dataset, Path]) -> 
     preprocess.load(dataset, folder)
     (folder / dataset.sources[0].file).unlink()
     assert len(preprocess.load(dataset, folder).test_labels) == 10
+
+
+def test_an_array_file_of_another_shape_than_the_data_sets_is_refused(
+    small_cifar10: tuple[Dataset, Path],
+) -> None:
+    dataset, folder = small_cifar10
+    path = preprocess.preprocess(dataset, folder)
+    with pytest.raises(DataError, match="cifar10 train images are uint8"):
+        preprocess.read(replace(dataset, train_images=51), path)
+
+
+@pytest.mark.parametrize(("named", "folder"), [(None, "data"), ("", "data"), ("elsewhere", "elsewhere")])
+def test_an_empty_variable_counts_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, named: str | None, folder: str
+) -> None:
+    monkeypatch.delenv("CONVSCOPE_DATA", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CONVSCOPE_DATA", named)
+    assert preprocess.writable_folder() == Path(folder)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "emptied"])

@@ -9,7 +9,7 @@ from PIL import Image
 from tests.service.shipped import ARTIFACTS, latest, linked, manifest
 from training.__main__ import main
 from training.published import latest_manifest
-from training.report import accuracy_table
+from training.report import accuracy_table, weight_table
 
 
 def test_compare_prints_accuracy_weights_and_draws_them_together(
@@ -22,6 +22,24 @@ def test_compare_prints_accuracy_weights_and_draws_them_together(
     rows = {words[0]: words[1:] for words in map(str.split, said.splitlines()) if words}
     assert float(rows["dense"][1]) < float(rows["dense"][0])
     assert {path.name for path in tmp_path.iterdir()} == {"training.png", "weights.png"}
+
+
+def test_tables_have_a_column_of_exact_cells() -> None:
+    model = latest_manifest(ARTIFACTS, "mnist-baseline")
+    assert model is not None
+    accuracy, weights = accuracy_table(ARTIFACTS, [model]), weight_table(ARTIFACTS, [model])
+    assert [list(column.cells) for column in accuracy.columns] == [
+        ["mnist-baseline"],
+        ["126,786"],
+        ["12"],
+        ["98.83%"],
+        ["98.60% … 99.02%"],
+        ["-1.23 points"],  # 97.81 % of the training images, with dropout, and 99.04 % of those held out
+    ]
+    assert [list(column.cells) for column in weights.columns] == [
+        ["conv2d", "conv2d_1", "dense", "dense_1"],
+        ["0.2030", "0.1322", "0.0988", "0.1341"],
+    ]
 
 
 def test_compare_takes_aliases_and_a_model_and_its_alias_as_one(

@@ -44,6 +44,11 @@ def test_losses_are_kept_by_image_and_those_not_seen_keep_theirs() -> None:
     targets = with_rows(np.eye(3, dtype=np.float32))
     logits = np.array([[9.0, 0, 0], [0, 0, 0], [0, 0, 0]], np.float32)
     memory.update_state(targets[[1, 0]], logits[[1, 0]])
+    assert float(memory.result()) == pytest.approx(np.log(3.0), abs=1e-4)
+    validated = targets[[2]]
+    validated[:, -1] = 3  # not one of the three
+    memory.update_state(validated, logits[[2]])
+    assert memory.added_to(None)[2] < 0
     kept = memory.added_to(np.full(3, 7, np.float32))
     assert kept.tolist() == pytest.approx([np.log(1 + 2 * np.exp(-9.0)), np.log(3.0), 7.0], abs=1e-4)
     memory.reset_state()

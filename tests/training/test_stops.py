@@ -50,6 +50,14 @@ def test_a_signal_raises_at_once_every_time(number: signal.Signals, stop: type[B
         assert raised.type is stop
 
 
+def test_of_several_stops_the_last_is_raised_again() -> None:
+    drop(signal.SIGINT)
+    drop(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        heed()
+    assert raised.type is TerminatedError
+
+
 def test_without_a_signal_no_step_is_the_last() -> None:
     heed()
 

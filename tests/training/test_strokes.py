@@ -20,6 +20,23 @@ def test_skeleton_of_a_bar_is_a_line_in_its_middle() -> None:
     assert not bones[1].any()
 
 
+def test_skeleton_of_a_blot_is_zhang_and_suens() -> None:
+    blot, bones = zip(
+        ("...........", "..........."),
+        ("#####......", "..........."),
+        ("#####......", "..##......."),
+        ("##########.", "..#.##....."),
+        ("###..#####.", "..#..###..."),
+        (".#########.", "..#..#....."),
+        (".#########.", "..####....."),
+        (".######....", "..........."),
+        (".####......", "..........."),
+        strict=True,
+    )
+    found = strokes.skeletons(np.array([[pixel == "#" for pixel in row] for row in blot])[None])[0]
+    assert ["".join(".#"[int(pixel)] for pixel in row) for row in found] == list(bones)
+
+
 def test_skeleton_keeps_a_ring_closed() -> None:
     down, right = np.indices((28, 28)) - 13.5
     radius = np.hypot(down, right)

@@ -11,10 +11,11 @@ from service.manifest import MANIFEST, Manifest, TeacherVersion, sha256_of
 from tests.service.shipped import latest, linked, test_set
 from training import export, fit, teacher
 from training.augmentation import Photographs
+from training.checkpoints import CheckpointError
 from training.datasets import Arrays, Images
 from training.experiments import EXPERIMENTS
 from training.published import NotPublishedError
-from training.runs import CheckpointError, Run, load_checkpoint
+from training.runs import Run, load_checkpoint
 from training.teacher import Lessons, Teacher
 
 STUDENT = replace(

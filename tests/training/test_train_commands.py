@@ -12,10 +12,13 @@ from service.manifest import HISTORY, MANIFEST, Manifest
 from tests.training.conftest import drop
 from training import export, kept_runs, train_commands
 from training.__main__ import main
+from training.checkpoints import history_kept
 from training.datasets import Arrays, DataError
-from training.experiments import EXPERIMENTS
+from training.experiments import EXPERIMENTS, Experiment
 from training.export import publish
-from training.runs import history_kept
+from training.fit import build
+from training.published import history_text
+from training.runs import Run, save_checkpoint
 from training.stops import TerminatedError
 
 TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
@@ -100,6 +103,8 @@ def test_a_finished_run_is_published_and_only_then_trained_anew(
 ) -> None:
     assert train(folder, "--no-export") == 0
     first = kept(folder)
+    assert do(folder, "list") == 0
+    assert "finished: export it" in capsys.readouterr().out
     assert train(folder, "--no-export") == 0
     assert f"{TINY.name}.npz holds a finished run: nothing to train" in capsys.readouterr().out
     assert kept(folder) == first
@@ -107,6 +112,65 @@ def test_a_finished_run_is_published_and_only_then_trained_anew(
     assert published(folder, 1) == first
     assert train(folder) == 0
     assert published(folder, 2) == kept(folder) != first
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
+    """The experiments that were to be published, each in no time, in a folder whose name looks like markup."""
+    asked: list[Experiment] = []
+
+    def at_once(run: Run, *_: object, **__: object) -> Path:
+        asked.append(run.experiment)
+        return Path("../u/[bold]x[/y]/art")
+
+    monkeypatch.setattr(train_commands, "publish", at_once)
+    return asked
+
+
+def change(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Experiment:
+    """The experiment with other settings from now on."""
+    changed = replace(TINY, **fields)
+    monkeypatch.setitem(EXPERIMENTS, TINY.name, changed)
+    return changed
+
+
+def finish(folder: Path) -> list[dict[str, float]]:
+    """A finished run is kept as if it had been trained; its history."""
+    run = Run(TINY, build(TINY), [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}])
+    save_checkpoint(run, folder / "kept" / f"{TINY.name}.npz")
+    return run.history
+
+
+def test_what_was_finished_is_published_in_better_words_and_told_with_its_folder(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    exported: list[Experiment],
+) -> None:
+    finish(folder)
+    changed = change(monkeypatch, description="better words")
+    assert do(folder, "export", TINY.name) == train(folder, "--resume") == 0
+    assert exported == [changed, changed]
+    assert capsys.readouterr().out.splitlines()[-1] == "✓ ../u/[bold]x[/y]/art"
+
+
+def test_more_epochs_are_no_rest_of_a_finished_training(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finish(folder)
+    change(monkeypatch, epochs=2)
+    for command in (["train"], ["train", "--resume"], ["export"]):
+        assert do(folder, command[0], TINY.name, *command[1:]) == 1
+        said = capsys.readouterr().out
+        assert "was made with other settings (epochs: was 1, is 2): set them back" in said
+        assert "unfinished" not in said
+    assert kept(folder) == first
+    home = folder / "artifacts" / "models" / TINY.name / "1"
+    home.mkdir(parents=True)
+    (home / MANIFEST).touch()
+    (home / HISTORY).write_text(history_text(first))
+    assert train(folder, "--no-export") == 0  # it is published: nothing of it needs to be kept
+    assert len(kept(folder)) == 2
 
 
 def test_what_is_published_is_not_published_again_by_resuming(

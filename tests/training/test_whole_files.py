@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.whole_files import DamagedError, reading, written
+from training.datasets import MNIST, Arrays
+from training.test_set import publish_test_set
+from training.whole_files import DamagedError, naming, reading, written
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError("of the writer")])
@@ -30,6 +32,27 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space") as raised, written(tmp_path / "net.npz", partial):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(partial))
+
+
+def test_a_name_that_the_system_gave_stays() -> None:
+    with pytest.raises(OSError, match="No space") as raised, naming(Path("folder")):
+        raise OSError(errno.ENOSPC, "No space left on device", "file")
+    assert raised.value.filename == "file"
+
+
+def test_a_full_disk_leaves_no_part_of_a_test_set(
+    few_arrays: dict[str, Arrays], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, **_: object) -> None:
+        file.write_bytes(b"PK and no more")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space") as raised:
+        publish_test_set(MNIST, few_arrays["mnist"], tmp_path, tmp_path)
+    folder = tmp_path / "datasets" / "mnist"
+    assert Path(raised.value.filename).parent == folder
+    assert list(folder.iterdir()) == []
 
 
 def test_whichever_bit_is_wrong_a_damaged_file_is_read_or_known_as_one(tmp_path: Path) -> None:
