@@ -52,12 +52,12 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
         ready = None if small is None else _untouched(small, input_spec, options)
         if ready is not None:
             return ready
+    side = max(input_spec.width, input_spec.height)
     if options.preprocess == "none":
-        return _as_it_is(decode(data, max_pixels=max_pixels), input_spec, options)
+        return _as_it_is(decode(data, max_pixels=max_pixels, detail=side), input_spec, options)
     if input_spec.channels == 1:
         return _digit(decode(data, max_pixels=max_pixels), input_spec, options)
-    detail = _OVERSAMPLING * max(input_spec.width, input_spec.height)
-    decoded = decode(data, max_pixels=max_pixels, detail=detail)
+    decoded = decode(data, max_pixels=max_pixels, detail=_OVERSAMPLING * side)
     image, steps = colour.fit_to(decoded.image, input_spec.width, input_spec.height, options.fit)
     return _finished(pixels(image), decoded, steps, options.invert == "yes")
 
@@ -156,13 +156,13 @@ def _digit(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepar
 
 
 def _as_it_is(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:
-    image = decoded.image
-    if image.size != (spec.width, spec.height):
+    width, height = decoded.size
+    if (width, height) != (spec.width, spec.height):
         raise InvalidParameter(
             f"preprocess=none takes an image of {spec.width} × {spec.height} pixels; "
-            f"this one is {image.width} × {image.height}"
+            f"this one is {width} × {height}"
         )
-    image = image.convert("L" if spec.channels == 1 else "RGB")
+    image = decoded.image.convert("L" if spec.channels == 1 else "RGB")
     steps = ["used as it is (preprocess=none)"]
     return _finished(pixels(image), decoded, steps, options.invert == "yes")
 

@@ -26,6 +26,7 @@ _MAX_SCANS = 100  # encoders write about ten; each costs a pass over the whole p
 _MAX_CHUNKS = 20_000
 _MAX_BLOCKS = 200_000  # of up to 255 bytes each: 50 MB of GIF
 _ORIENTATION_TAG = 0x0112
+_OTHER_THAN_SHORT = {1: "B", 4: "I", 6: "B", 9: "I"}  # EXIF's types of whole numbers
 
 
 class MalformedError(ValueError):
@@ -34,13 +35,14 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A file's own description. `data` is the file without the chunks that no pixel depends on."""
+    """A file's own description. `data` is the file without the chunks that no pixel depends on; `orientation` EXIF's,
+    1…8, or 0 where the file says nothing about it."""
 
     format: str
     width: int
     height: int
     data: bytes
-    orientation: int = 1
+    orientation: int = 0
     animated: bool = False
 
 
@@ -65,7 +67,7 @@ def read(data: bytes, kind: str) -> Container:
 
 
 def _png(data: bytes) -> Container:
-    kept, orientation, animated = [PNG_SIGNATURE], 1, False
+    kept, orientation, animated = [PNG_SIGNATURE], 0, False
     for name, start, end in png_chunks(data):
         if (
             name == b"IDAT"
@@ -76,7 +78,7 @@ def _png(data: bytes) -> Container:
         if name in _PNG_KEPT:
             kept.append(data[start:end])
         elif name == b"eXIf":
-            orientation = _orientation(data[start + 8 : end - 4])
+            orientation = orientation or _orientation(data[start + 8 : end - 4])
         elif name == b"acTL":
             animated = int.from_bytes(data[start + 8 : start + 12], "big") > 1
     width, height = struct.unpack_from(">II", data, 16)
@@ -104,7 +106,7 @@ def _checksum(data: bytes, end: int) -> int:
 
 def _jpeg(data: bytes) -> Container:
     width = height = components = 0
-    orientation, segments = 1, []
+    orientation, segments = 0, []
     for marker, start, end in _jpeg_segments(data):
         segments.append((marker, start, end))
         if len(segments) > _MAX_CHUNKS:
@@ -112,7 +114,7 @@ def _jpeg(data: bytes) -> Container:
         if marker in _JPEG_FRAMES and not components:
             height, width, components = struct.unpack_from(">HHB", data, start + 1)
         elif marker == 0xE1 and data.startswith(b"Exif\0\0", start):
-            orientation = _orientation(data[start + 6 : end])
+            orientation = orientation or _orientation(data[start + 6 : end])
     if not components:
         raise MalformedError("it has no frame header")
     scans = segments[-1][1] - 4
@@ -165,14 +167,14 @@ def _after_scans(data: bytes, position: int) -> int:
 
 def _webp(data: bytes) -> Container:
     width = height = 0
-    orientation, animated = 1, False
+    orientation, animated = 0, False
     for name, body, end in _webp_chunks(data):
         if name == b"VP8X":
             animated = bool(data[body] & 0x02)
             width = 1 + int.from_bytes(data[body + 4 : body + 7], "little")
             height = 1 + int.from_bytes(data[body + 7 : body + 10], "little")
         elif name == b"EXIF":
-            orientation = _orientation(data[body:end].removeprefix(b"Exif\0\0"))
+            orientation = orientation or _orientation(data[body:end].removeprefix(b"Exif\0\0"))
         elif name == b"VP8 " and not width:
             width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, body + 6))
         elif name == b"VP8L" and not width:
@@ -232,19 +234,20 @@ def _bmp(data: bytes) -> Container:
 
 
 def _orientation(exif: bytes) -> int:
-    """The EXIF orientation, 1…8, of a TIFF-like block; 1 where it says nothing that can be read."""
+    """The EXIF orientation, 1…8, of a TIFF-like block; 0 where it says nothing that can be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 10:
-        return 1
+        return 0
     (directory,) = struct.unpack_from(order + "I", exif, 4)
     if directory + 2 > len(exif):
-        return 1
+        return 0
     (count,) = struct.unpack_from(order + "H", exif, directory)
     for entry in range(directory + 2, min(directory + 2 + 12 * count, len(exif) - 11), 12):
-        tag, _, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+        tag, kind = struct.unpack_from(order + "HH", exif, entry)
         if tag == _ORIENTATION_TAG:
-            return value if 1 <= value <= 8 else 1
-    return 1
+            (value,) = struct.unpack_from(order + _OTHER_THAN_SHORT.get(kind, "H"), exif, entry + 8)
+            return value if 1 <= value <= 8 else 0
+    return 0
 
 
 _READERS: dict[str, Callable[[bytes], Container]] = {

@@ -3,12 +3,15 @@
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
 _MAX_PROFILE_BYTES = 4 << 20  # press profiles are 0.5 to 3 MB
 _SAMPLE_SIDE = 1200  # px; of a larger picture so many rows and columns decide on the ground
 UNIFORM, INVISIBLE = "uniform transparency dropped", "complete transparency dropped"
 _GROUNDS = ("white", "black")
+_CARD_FILLED = 0.5  # of its box, at least: digits fill less, all but the boldest
+_EDGE_PLAINER = 2  # times, at least; ink of many shades, grain or a fall of colour, has as many at its edge
 _WIDE_GREY = ("I", "I;16", "I;16B", "I;16L")
 
 
@@ -69,18 +72,51 @@ def _from_inks(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 
 def _on_a_ground(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Mode "LA" or "RGBA" on white or on black, whichever shows more: ink may be only in the alpha."""
+    """Mode "LA" or "RGBA" on the colour of its own paper; without any on white or on black, whichever shows more:
+    ink may be only in the alpha."""
     solid, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
     lowest, highest = alpha.getextrema()
     if lowest == highest:
         return solid, [UNIFORM if highest else INVISIBLE]
     small = (solid, alpha) if max(image.size) <= _SAMPLE_SIDE else (_sample(solid), _sample(alpha))
-    ranges = [_range(_composite(*small, ground)) for ground in _GROUNDS]
-    best = _GROUNDS[int(ranges[1] > ranges[0])]
-    solid.paste(
-        best, mask=ImageChops.invert(alpha)
-    )  # a large picture is a hundred megabytes: not one more of it
-    return solid, [f"transparency laid on {best}"]
+    paper = _paper(*small)
+    ground = paper or max(_GROUNDS, key=lambda ground: _range(_composite(*small, ground)))
+    # In place, since a large picture is a hundred megabytes.
+    solid.paste(ground, mask=ImageChops.invert(alpha))
+    return solid, [f"transparency laid on {'the colour of its paper' if paper else ground}"]
+
+
+def _paper(solid: Image.Image, alpha: Image.Image) -> tuple[int, ...] | None:
+    """The colour along the edge of an opaque card with transparent corners; None where what is opaque is all ink, or
+    all paper and the ink was cut out.
+
+    A card fills its box, and its colours differ more within than along its edge.
+    """
+    # The two outermost pixels may hold some of the page that it was made for.
+    card = _worn(_worn(np.asarray(alpha) == 255))
+    edge = card & ~_worn(card)
+    if not edge.any() or np.count_nonzero(card) <= _CARD_FILLED * _box_area(card):
+        return None
+    bands = [np.asarray(band) for band in solid.split()]
+    if _EDGE_PLAINER * _span(bands, edge) >= _span(bands, card):
+        return None
+    return tuple(int(np.median(band[edge])) for band in bands)
+
+
+def _span(bands: list[NDArray[np.uint8]], mask: NDArray[np.bool_]) -> int:
+    """Of values [h,w] within the mask, the widest span in any band."""
+    return max(int(np.ptp(band[mask])) for band in bands)
+
+
+def _worn(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without the pixels next to one that is not set: bool [h,w]."""
+    padded = np.pad(mask, 1, mode="edge")
+    rows = padded[:-2] & padded[1:-1] & padded[2:]
+    return np.asarray(rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:])
+
+
+def _box_area(mask: NDArray[np.bool_]) -> int:
+    return int(np.prod([np.ptp(np.flatnonzero(mask.any(axis))) + 1 for axis in (0, 1)]))
 
 
 def _composite(solid: Image.Image, alpha: Image.Image, ground: str) -> Image.Image:

@@ -91,25 +91,18 @@ def _inflated(streams: list[bytes], shape: Shape) -> tuple[NDArray[np.uint8], li
     `Image.frombytes` and `Image.tobytes` call: around it they take as long again as it does."""
     height, width, channels = shape
     mode, tall = _MODES[channels], height * len(streams)
-    damaged: list[int] = []
     try:
         picture = _imaging.fill(mode, (width, tall), _SHADES[channels])
         for at, stream in enumerate(streams):
             decoder = _imaging.zip_decoder(mode, mode, 0)
             decoder.setimage(picture, (0, at * height, width, (at + 1) * height))
-            unread, damage = decoder.decode(stream)
-            if unread >= 0 or damage:
-                damaged.append(at)
+            decoder.decode(stream)
         encoder = _imaging.raw_encoder(mode, mode, 0, 1)
         encoder.setimage(picture, (0, 0, width, tall))
         pixels: bytes = encoder.encode(tall * width * channels)[2]
-        # The decoder does not mind where a stream ends before the last row.
+        # The decoder does not mind where a stream ends, and writes no row from where it is damaged.
         blank, size = _blank_row(width * channels), height * width * channels
-        unfinished = [
-            at for at in range(len(streams)) if pixels.startswith(blank, (at + 1) * size - len(blank))
-        ]
-        if unfinished:
-            damaged = sorted({*damaged, *unfinished})
+        damaged = [at for at in range(len(streams)) if pixels.startswith(blank, (at + 1) * size - len(blank))]
         return np.frombuffer(pixels, np.uint8).reshape(len(streams), *shape), damaged
     except (AttributeError, TypeError, ValueError):  # a Pillow that has them otherwise
         return np.empty((len(streams), *shape), np.uint8), [*range(len(streams))]

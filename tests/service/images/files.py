@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from service.images.decode import Decoded, decode
+
 MAX_PIXELS = 25_000_000
 
 
@@ -17,6 +19,10 @@ def encoded(image: Image.Image | NDArray[np.uint8], kind: str = "PNG", **options
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return file.getvalue()
+
+
+def decoded(data: bytes) -> Decoded:
+    return decode(data, max_pixels=MAX_PIXELS)
 
 
 Colour = str | int | tuple[int, ...]

@@ -39,6 +39,18 @@ def test_contain_fills_with_the_colour_of_the_border() -> None:
     assert (shown == (10, 20, 30)).all()
 
 
+def test_contain_keeps_the_whole_picture_between_bands_of_the_mean_of_its_border() -> None:
+    picture = Image.new("RGB", (300, 100), (200, 40, 0))
+    picture.paste("black", (30, 10, 270, 90))
+    shown = np.asarray(fit_to(picture, 32, 32, "contain")[0])
+    content = np.flatnonzero((shown[:, 16] < 60).all(1))
+    assert len(content) in (8, 9, 10)  # of 11 rows, less the border
+    assert abs(content.mean() - 15.5) <= 1
+    bands = np.concatenate([shown[:10], shown[-10:]])
+    assert np.ptp(bands, axis=(0, 1)).max() == 0
+    assert np.abs(bands[0, 0] - np.array((200, 40, 0))).max() < 25
+
+
 @pytest.mark.parametrize("fit", ["cover", "contain", "stretch"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (33, 32), (2000, 31)])
 def test_any_size_fits(fit: Fit, size: tuple[int, int]) -> None:

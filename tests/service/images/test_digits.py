@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from service.errors import BlankImage
-from service.images import blobs, form, strokes
+from service.images import form
 from service.images.digits import Digit, Invert, to_digit
 from tests.service.images.files import Colour, seven
 
@@ -125,6 +125,17 @@ def test_a_thin_stroke_with_specks_on_the_other_side_of_the_ground_is_a_digit() 
 )
 def test_ink_is_the_side_that_stands_out(name: str, inverted: bool) -> None:
     assert to_digit(PICTURES[name]).inverted is inverted
+
+
+def test_answer_tells_how_the_ink_was_found() -> None:
+    ground = {True: "ground of one colour subtracted", False: "uneven ground fitted and subtracted"}
+    assert to_digit(PICTURES["marker"]).steps[:2] == [
+        ground[True],
+        "ink is the dark side, which stands out more",
+    ]
+    assert to_digit(PICTURES["shaded"]).steps[0] == ground[False]
+    told = to_digit(PICTURES["white on black"], "no").steps[:3]
+    assert told == ["reduced by 2", ground[True], "ink is the bright side, as asked"]
 
 
 def test_mostly_black_marker_on_white_is_still_dark_ink() -> None:
@@ -273,51 +284,3 @@ def test_stroke_from_edge_to_edge_is_no_ruled_line() -> None:
     one = Image.new("L", (300, 400), "white")
     ImageDraw.Draw(one).line((150, 0, 150, 400), fill=0, width=3)
     assert to_digit(one).box == (149, 0, 152, 400)
-
-
-def test_form_is_not_seen_where_it_is_not() -> None:
-    placed = to_digit(seven()).image
-    assert form.has_form(placed)
-    assert not form.has_form(np.roll(placed, 2, 0))
-    assert not form.has_form(np.roll(placed, -2, 1))
-    assert not form.has_form(255 - placed)
-    assert not form.has_form(np.zeros((28, 28), np.uint8))
-    assert not form.has_form(
-        np.asarray(Image.fromarray(placed).resize((14, 14)).resize((28, 28))).repeat(1, 0)[::-1] // 9
-    )
-
-
-def test_placing_what_is_placed_changes_nothing() -> None:
-    placed = to_digit(seven()).image
-    rows, columns = np.flatnonzero(placed.any(1)), np.flatnonzero(placed.any(0))
-    again = form.place(placed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    assert np.abs(again.astype(int) - placed).max() <= 1
-
-
-@pytest.mark.parametrize("pen", [6, 12, 24])
-def test_stroke_width_is_measured_to_a_tenth(pen: int) -> None:
-    mask = np.asarray(seven((800, 600), pen=pen)) < 128
-    assert strokes.width(mask) == pytest.approx(pen, rel=0.12)
-
-
-def test_widening_and_narrowing_change_the_width_by_twice_the_steps() -> None:
-    ink = 255 - np.asarray(seven((400, 300), pen=20))
-    before = strokes.width(ink > 127)
-    assert strokes.width(strokes.widened(ink, 5) > 127) - before == pytest.approx(10, abs=2)
-    assert before - strokes.width(strokes.narrowed(ink, 5) > 127) == pytest.approx(10, abs=2)
-
-
-def test_narrowing_ends_before_nothing_is_left() -> None:
-    ink = 255 - np.asarray(seven((400, 300), pen=20))
-    assert (strokes.narrowed(ink, 100) > form.INK).any()
-
-
-def test_labels_are_of_connected_pieces() -> None:
-    mask = np.array(
-        [[1, 0, 1, 0, 0, 1], [1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 1, 0], [0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 1]],
-        bool,
-    )
-    labels = blobs.label(mask)
-    assert (labels > 0).tolist() == mask.tolist()
-    assert len({labels[0, 0], labels[0, 2], labels[3, 3], labels[2, 4]}) == 1
-    assert len(np.unique(labels[mask])) == 4

@@ -1,5 +1,3 @@
-import zlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,34 +6,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InternalError, InvalidParameter, Problem, TooManyPixels
-from service.images import Prepared, PrepareOptions, digits, form, prepare, prepare_each, small_png
-from service.images.decode import decode, pixels
+from service.images import Prepared, PrepareOptions, digits, prepare, prepare_each, small_png
 from service.manifest import InputSpec
-from tests.service.images.files import MAX_PIXELS, chunk, encoded, png, seven, with_orientation
+from tests.service.images.files import MAX_PIXELS, encoded, seven, with_orientation
 
 DIGIT = InputSpec(height=28, width=28, channels=1)
 COLOUR = InputSpec(height=32, width=32, channels=3)
-DATASETS = Path(__file__).parents[3] / "artifacts" / "datasets"
 
 Images = NDArray[np.uint8]
 
 
 def prepared(data: bytes, spec: InputSpec, options: PrepareOptions | None = None) -> Prepared:
     return prepare(data, spec, options or PrepareOptions(), max_pixels=MAX_PIXELS)
-
-
-@pytest.fixture(scope="module")
-def mnist() -> Images:
-    """uint8 [10000,28,28]"""
-    with np.load(DATASETS / "mnist" / "test.npz") as arrays:
-        return np.asarray(arrays["images"]).reshape(-1, 28, 28)
-
-
-@pytest.fixture(scope="module")
-def cifar10() -> Images:
-    """uint8 [10000,32,32,3]"""
-    with np.load(DATASETS / "cifar10" / "test.npz") as arrays:
-        return np.asarray(arrays["images"])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP"])
@@ -102,95 +84,31 @@ def test_none_refuses_another_size_with_both() -> None:
         prepared(encoded(seven()), DIGIT, PrepareOptions(preprocess="none"))
 
 
-def test_a_net_of_another_size_gets_digits_of_its_size() -> None:
-    spec = InputSpec(height=32, width=32, channels=1)
-    assert prepared(encoded(seven()), spec).image.shape == (32, 32, 1)
+def test_none_goes_by_the_size_of_the_file_however_it_is_decoded() -> None:
+    """A JPEG of 1400 × 1400 may be decoded at half its sides, or less."""
+    file = encoded(Image.new("L", (1400, 1400), 90), "JPEG")
+    whole, half = (InputSpec(height=side, width=side, channels=1) for side in (1400, 700))
+    assert prepared(file, whole, PrepareOptions("none")).image.shape == (1400, 1400, 1)
+    for spec in (half, DIGIT):
+        with pytest.raises(InvalidParameter, match=r"this one is 1400 × 1400$"):
+            prepared(file, spec, PrepareOptions("none"))
 
 
-def test_pixel_limit_holds_for_small_images_too() -> None:
+def test_a_net_of_another_size_gets_digits_of_its_size(mnist: Images) -> None:
+    spec = InputSpec(height=32, width=40, channels=1)
+    for file in (encoded(seven()), encoded(mnist[0])):
+        shown = prepared(file, spec)
+        assert shown.image.shape == (32, 40, 1)
+        assert shown.steps[-1] == "resized to 40 × 32"
+    assert not any("resized" in step for step in prepared(encoded(seven()), DIGIT).steps)
+
+
+def test_pixel_limit_holds_for_small_images_too(mnist: Images) -> None:
+    file = encoded(mnist[0])
     with pytest.raises(TooManyPixels):
-        prepare(encoded(seven((28, 28), pen=2)), DIGIT, PrepareOptions(), max_pixels=100)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-@pytest.mark.parametrize("filtering", range(5))
-def test_short_way_reads_what_the_long_way_does(mode: str, filtering: int) -> None:
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    random = np.random.default_rng(filtering)
-    rows = b"".join(bytes([filtering]) + random.bytes(40 * channels) for _ in range(30))
-    data = png(40, 30, colour=channels - 1, rows=rows)
-    short = small_png.read(data)
-    assert short is not None
-    assert (short == pixels(decode(data, max_pixels=MAX_PIXELS).image).reshape(short.shape)).all()
-
-
-def test_short_way_leaves_the_unusual_to_the_long_one() -> None:
-    plain = png(8, 8)
-    assert small_png.read(plain) is not None
-    for data in (
-        plain[:29] + bytes([plain[29] ^ 1]) + plain[30:],
-        png(8, 8, chunk(b"tRNS", b"\0\0")),
-        png(8, 8, depth=16, rows=bytes(8 * 17)),
-        png(65, 8),
-        png(8, 8, rows=bytes(40)),
-        png(8, 8, rows=bytes(7 * 9)),
-        plain[:-1],
-        plain.replace(b"IDAT", b"IDAt"),
-        plain[:45] + bytes([plain[45] ^ 1]) + plain[46:],
-        b"",
-    ):
-        assert small_png.read(data) is None
-
-
-def test_short_way_takes_no_checksum_of_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken_of: list[int] = []
-
-    def checksum(data: bytes) -> int:
-        taken_of.append(len(data))
-        return zlib.crc32(data)
-
-    random = np.random.default_rng(0)
-    large = png(400, 50, rows=b"".join(b"\0" + random.bytes(400) for _ in range(50)))
-    plain = png(8, 6)
-    monkeypatch.setattr(small_png, "zlib", SimpleNamespace(crc32=checksum))
-    assert small_png.read(large) is None
-    assert small_png.read_each([large, plain], (6, 8, 1))[0] == [1]
-    assert max(taken_of) < len(plain) < len(large)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_many_are_read_as_each_is_whatever_stands_beside_them(mode: str) -> None:
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    random = np.random.default_rng(0)
-    whole = [
-        png(
-            8,
-            6,
-            colour=channels - 1,
-            rows=b"".join(bytes([filtering]) + random.bytes(8 * channels) for _ in range(6)),
-        )
-        for filtering in range(5)
-    ]
-    row = b"\0" + b"\xff" * 8 * channels
-    short, cut, long = (
-        png(8, 6, colour=channels - 1, rows=rows) for rows in (row * 3, row * 3 + row[:4], row * 9)
-    )
-    wrong_filter = png(8, 6, colour=channels - 1, rows=b"\t" + bytes(6 * (1 + 8 * channels) - 1))
-    others = [cut, png(8, 8), b"", long, wrong_filter, png(6, 8, colour=channels - 1)]
-    files = [one for pair in zip([*whole, whole[0]], others, strict=True) for one in pair]
-    files += [long, short, cut, long]
-    read = {at: image for at, data in enumerate(files) if (image := small_png.read(data)) is not None}
-    expected = {at: image for at, image in read.items() if image.shape == (6, 8, channels)}
-    places, images = small_png.read_each(files, (6, 8, channels))
-    assert places == [*expected]
-    assert set(places) >= {0, 2, 4, 6, 8, 10, 12, 15}
-    assert (images == np.stack([*expected.values()])).all()
-
-
-def test_of_many_there_may_be_none_to_read() -> None:
-    for files in ([], [b"no image"], [png(8, 6, rows=bytes(5))]):
-        places, images = small_png.read_each(files, (6, 8, 1))
-        assert (places, images.shape) == ([], (0, 6, 8, 1))
+        prepare(file, DIGIT, PrepareOptions(), max_pixels=28 * 28 - 1)
+    [problem] = prepare_each([file], DIGIT, PrepareOptions(), max_pixels=28 * 28 - 1)
+    assert isinstance(problem, TooManyPixels)
 
 
 def test_a_pillow_that_has_its_decoders_otherwise_goes_the_long_way(
@@ -203,45 +121,6 @@ def test_a_pillow_that_has_its_decoders_otherwise_goes_the_long_way(
     [shown] = prepare_each([data], DIGIT, PrepareOptions(), max_pixels=MAX_PIXELS)
     assert isinstance(shown, Prepared)
     assert (shown.image[..., 0] == mnist[0]).all()
-
-
-def test_many_are_seen_to_have_the_form_that_each_has(mnist: Images) -> None:
-    random = np.random.default_rng(0)
-    some = mnist[:500]
-    others = [255 - some, np.roll(some, 2, 1), np.zeros_like(some[:1]), some // 12]
-    others.append(np.where(random.random(some.shape) < 0.5, some, 255).astype(np.uint8))
-    images = np.concatenate([mnist, *others])
-    expected = [form.has_form(image) for image in images]
-    assert form.have_form(images).tolist() == expected
-    assert all(expected[:10_000])
-    assert not all(expected[10_000:])
-    assert form.ink_shares(images).tolist() == [form.ink_share(image) for image in images]
-
-
-def with_its_centre_on_the_limit(more: int) -> Images:
-    """Ink in rows 4 to 23, of mass 80,000 and some more, whose centre is as near as can be to 13.45 px from the top."""
-    image = np.zeros((28, 28), np.int64)
-    image[4:24, 4:24] = 200
-    image[14, 4] += more % 56
-    image[14, 5] += more // 56  # in the middle, where it moves nothing
-    rows_up = 4000 + -(-11 * more // 20)
-    pixels_up, rest = divmod(rows_up, 23 - 4)
-    shares = (pixels_up + 19 - np.arange(20)) // 20
-    image[23, 4:24] -= shares
-    image[4, 4:24] += shares
-    image[23, 4] -= 1
-    image[23 - rest, 4] += 1
-    return image.astype(np.uint8)
-
-
-def test_one_and_many_agree_where_a_centre_is_on_the_limit() -> None:
-    upper = np.stack([with_its_centre_on_the_limit(more) for more in range(120)])
-    images = np.concatenate([upper, upper.transpose(0, 2, 1)])
-    mass, rows = upper.sum((1, 2), dtype=np.int64), upper.sum(2, dtype=np.int64) @ np.arange(28)
-    within = (20 * rows >= 269 * mass).tolist()
-    assert {*within} == {True, False}
-    assert form.have_form(images).tolist() == within * 2
-    assert [form.has_form(image) for image in images] == within * 2
 
 
 def one_by_one(files: list[bytes], spec: InputSpec, options: PrepareOptions) -> list[Prepared | Problem]:
