@@ -170,10 +170,10 @@ class FeatureMaps:
         if key not in self._opened:
             weights = [name for name in served_files(manifest) if name != MODEL]
             folder = unchanged(self._artifacts, manifest, [FEATURE_MAPS, *weights])
-            opened = _Opened(self._open_engine(folder / FEATURE_MAPS))
-            _refuse_other_layers(manifest, opened.run(image))
-            self._opened[key] = opened
-        return self._opened[key].run(image)
+            self._opened[key] = _Opened(self._open_engine(folder / FEATURE_MAPS))
+        activations = self._opened[key].run(image)
+        _refuse_other_layers(manifest, activations)
+        return activations
 
     def _keep(self, key: Key) -> None:
         """Sets the time of release anew."""

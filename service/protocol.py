@@ -276,10 +276,8 @@ else:
                 if cycle is not None and not cycle.response_complete:
                     cycle.disconnected = True
                     cycle.message_event.set()
-            for (
-                waiting,
-                _,
-            ) in self.pipeline:  # as of those that are answered, or they and this would keep each other
+            # As of those that are answered, or they and this would keep each other.
+            for waiting, _ in self.pipeline:
                 waiting.on_response = _nothing
             self._answered = None
             super().connection_lost(exc)

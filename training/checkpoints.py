@@ -14,7 +14,7 @@ from training.experiments import Experiment
 from training.whole_files import reading
 
 OF_SEED = re.compile(r"-seed-(\d+)$")  # how the name of a run with another seed ends
-_UNTRAINED = ("description", "calibration")  # fields that decide nothing before the export
+UNTRAINED = ("description", "calibration")  # fields that decide nothing before the export
 
 
 class CheckpointError(Exception):
@@ -47,7 +47,7 @@ def opened(
             arrays = {name: file[name] for name in (file.files if only is None else only)}
             about = json.loads(str(arrays["about"]))
         yield arrays, about
-    except (KeyError, ValueError) as error:  # of the file, or of what is in it
+    except (KeyError, TypeError, ValueError) as error:  # of the file, or of what is in it
         raise CheckpointError(f"{path} is damaged ({error}): {_discarding(path)}") from error
 
 
@@ -59,7 +59,7 @@ def check_settings(experiment: Experiment, recorded: dict[str, Any], path: Path)
     told = [
         f"{field}: was {was[field]!r}, is {now.get(field)!r}"
         for field in was
-        if field not in _UNTRAINED and was[field] != now.get(field)
+        if field not in UNTRAINED and was[field] != now.get(field)
     ]
     if told:
         raise CheckpointError(

@@ -3,9 +3,10 @@
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from service.manifest import NAME_PATTERN
 from training.architectures import ARCHITECTURES
@@ -26,6 +27,7 @@ def fault(experiment: Experiment) -> str | None:
 
 def _faults(experiment: Experiment) -> Iterator[str]:
     """Whoever goes on after one asks for what it says is not there."""
+    yield from _of_other_types(experiment)
     yield from _unknown(experiment)
     if not re.fullmatch(NAME_PATTERN, experiment.name):
         yield "its name may have small letters, digits, . _ -"
@@ -39,6 +41,15 @@ def _faults(experiment: Experiment) -> Iterator[str]:
     late = [epoch for epoch in experiment.readings if not 1 <= epoch <= experiment.epochs]
     if late:
         yield f"its readings are of epochs {late}, and it has {experiment.epochs}"
+
+
+def _of_other_types(experiment: Experiment) -> Iterator[str]:
+    for name, of_type in get_type_hints(Experiment).items():
+        try:
+            TypeAdapter(of_type).validate_python(getattr(experiment, name), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            yield f"{'.'.join(map(str, (name, *first['loc'])))}: {first['msg']}"
 
 
 def _unknown(experiment: Experiment) -> Iterator[str]:
@@ -63,7 +74,11 @@ def _of_training(experiment: Experiment) -> Iterator[str]:
     dataset = DATASETS[experiment.dataset]
     net = inspect.signature(ARCHITECTURES[experiment.architecture])
     yield from _refused("options", net.bind, dataset.shape, len(dataset.classes), **experiment.options)
-    if experiment.augmentation is not None:
+    if experiment.augmentation is None:
+        for field in ("augmentation_options", "closing_options"):
+            if getattr(experiment, field):
+                yield f"{field}: there is no augmentation"
+    else:
         draw, image = AUGMENTATIONS[experiment.augmentation], np.zeros((1, *dataset.shape), np.uint8)
         for field, own in (("augmentation_options", {}), ("closing_options", experiment.closing_options)):
             yield from _refused(field, draw, image, **{**experiment.augmentation_options, **own})

@@ -10,6 +10,7 @@ from service.manifest import Manifest, served_bytes
 from training.checkpoints import CheckpointError, history_kept
 from training.datasets import DataError
 from training.experiments import EXPERIMENTS, Experiment
+from training.lines import say
 from training.published import latest_manifest
 
 _HEADINGS = (
@@ -46,7 +47,7 @@ def show(artifacts: Path, checkpoints: Path) -> int:
     console = Console(width=None if Console().is_terminal else 120)
     console.print(table)
     for line in (*spreads, *damaged):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
     return 1 if damaged else 0
 
 

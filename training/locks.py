@@ -1,9 +1,13 @@
 """What only one process may do at a time."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
 class BusyError(Exception):
@@ -25,13 +29,27 @@ def held(lock: Path, doing: str) -> Iterator[None]:
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Not the one that another has just let go of, and taken away.
-            is_ours = lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
         except BlockingIOError:
-            is_ours = False
-        if not is_ours:
-            raise BusyError(f"another process is {doing}: wait for its end, or stop it")
+            raise BusyError(_busy(doing)) from None
+        except OSError as error:  # a share that knows no locks
+            if error.errno not in _NO_LOCKS:
+                raise
+        # Not the one that another has just let go of, and taken away.
+        if not _is_at(file, lock):
+            raise BusyError(_busy(doing))
         try:
             yield
         finally:
-            lock.unlink()
+            if _is_at(file, lock):
+                lock.unlink()
+
+
+def _is_at(file: IO[str], lock: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _busy(doing: str) -> str:
+    return f"another process is {doing}: wait for its end, or stop it"

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from service.manifest import ALIASES, HISTORY, MANIFEST, Manifest
+from training.checkpoints import UNTRAINED
 from training.datasets import DataError
-from training.experiments import EXPERIMENTS
+from training.experiments import EXPERIMENTS, Experiment
 from training.whole_files import DamagedError, reading
 
 
@@ -31,7 +32,11 @@ def needed_folder(artifacts: Path, name: str, by: str) -> Path:
     """The same of a model that the experiment called `by` is made from. Raises NotPublishedError."""
     folder = latest_folder(artifacts, name)
     if folder is None:
-        raise NotPublishedError(f"{by} is made from {name}: `python -m training train {name}` first")
+        raise NotPublishedError(
+            f"{by} is made from {name}: `python -m training train {name}` first"
+            if name in EXPERIMENTS
+            else f"{by} is made from {name}, which is neither in {artifacts} nor an experiment"
+        )
     return folder
 
 
@@ -119,3 +124,12 @@ def is_published(artifacts: Path, name: str, history: list[dict[str, Any]]) -> b
     text = history_text(history).encode()
     files = [folder / HISTORY for folder in version_folders(artifacts, name)]
     return any(file.is_file() and file.read_bytes() == text for file in files)
+
+
+def others_than_published(artifacts: Path, experiment: Experiment) -> str:
+    """What the latest version has of the fields that train nothing, where the experiment has it otherwise now."""
+    manifest = latest_manifest(artifacts, experiment.name)
+    was, now = {} if manifest is None else manifest.experiment, experiment.record()
+    return ", ".join(
+        f"the {field} {was[field]!r}" for field in UNTRAINED if field in was and was[field] != now[field]
+    )

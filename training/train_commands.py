@@ -31,7 +31,7 @@ from training.lines import done, refuse, say
 from training.locks import BusyError
 from training.parity import ParityError
 from training.preprocess import load
-from training.published import NotPublishedError, is_published
+from training.published import NotPublishedError, is_published, others_than_published
 from training.runs import Run
 from training.stops import TerminatedError, heed
 from training.test_set import publish_test_set
@@ -106,9 +106,12 @@ def _make(name: str, arguments: argparse.Namespace, command: str, console: Conso
         return 0
     if arguments.resume and is_published(arguments.artifacts, name, _history(experiment, run, arguments)):
         # Once more it would be another version, which what was taught by this one does not know.
+        what = others_than_published(arguments.artifacts, experiment)
         say(
             console,
-            f"{name} is published as it is: nothing to do; `export {name}` would publish it once more",
+            f"{name} is published with {what}; `export {name}` publishes it with what the experiment has now"
+            if what
+            else f"{name} is published as it is: nothing to do; `export {name}` would publish it once more",
         )
         return 0
     return _export(name, arguments, command, console, run)

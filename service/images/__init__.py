@@ -56,7 +56,7 @@ def prepare(data: bytes, input_spec: InputSpec, options: PrepareOptions, *, max_
     if options.preprocess == "none":
         return _as_it_is(decode(data, max_pixels=max_pixels, detail=side), input_spec, options)
     if input_spec.channels == 1:
-        return _digit(decode(data, max_pixels=max_pixels), input_spec, options)
+        return _digit(decode(data, max_pixels=max_pixels, of_ink=True), input_spec, options)
     decoded = decode(data, max_pixels=max_pixels, detail=_OVERSAMPLING * side)
     image, steps = colour.fit_to(decoded.image, input_spec.width, input_spec.height, options.fit)
     return _finished(pixels(image), decoded, steps, options.invert == "yes")

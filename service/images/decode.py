@@ -59,16 +59,17 @@ class Decoded:
         return left, top, min(right, self.size[0]), min(bottom, self.size[1])
 
 
-def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL) -> Decoded:
+def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL, of_ink: bool = False) -> Decoded:
     """A PNG, JPEG, WEBP, GIF or BMP file → its first frame, upright, without transparency.
 
-    A JPEG with sides of twice `detail` pixels or more is decoded at a half, a quarter or an eighth of them.
+    A JPEG with sides of twice `detail` pixels or more is decoded at a half, a quarter or an eighth of them. `of_ink` is
+    for what should be ink on paper: see `flatten.to_8_bit`.
     Raises NotAnImage, TooManyPixels (before anything is decoded) or UndecodableImage.
     """
     container = _describe(data)
     _check_size(container, max_pixels)
     try:
-        return _open(container, detail)
+        return _open(container, detail, of_ink=of_ink)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on damaged files
@@ -105,7 +106,7 @@ def _check_size(container: containers.Container, max_pixels: int) -> None:
         raise UndecodableImage(f"the {container.format} is {width} × {height} pixels large")
 
 
-def _open(container: containers.Container, detail: int) -> Decoded:
+def _open(container: containers.Container, detail: int, *, of_ink: bool) -> Decoded:
     steps, warnings, whole = [], [], (container.width, container.height)
     with _PLUGINS[container.format](BytesIO(container.data)) as image:
         if image.size != whole:
@@ -119,7 +120,7 @@ def _open(container: containers.Container, detail: int) -> Decoded:
             raise ValueError("its pixels end before its last row")
         if container.format == "PNG":
             flatten.read_clear(image, container.data[_PNG_DEPTH_AT])
-        upright, flattening = flatten.to_8_bit(image)
+        upright, flattening = flatten.to_8_bit(image, of_ink=of_ink)
     steps += flattening
     if flatten.INVISIBLE in flattening:
         warnings.append(

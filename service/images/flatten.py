@@ -28,21 +28,22 @@ def read_clear(image: Image.Image, depth: int) -> None:
         image.info["transparency"] = tuple(value >> 8 if depth == 16 else value & most for value in clear)
 
 
-def to_8_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """A loaded picture → mode "L" or "RGB" without transparency, and what was done."""
+def to_8_bit(image: Image.Image, *, of_ink: bool) -> tuple[Image.Image, list[str]]:
+    """A loaded picture → mode "L" or "RGB" without transparency, and what was done. `of_ink` says that it should show
+    ink on paper, whose colour is then looked for."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image, []
     if image.mode in _WIDE_GREY:
-        return _from_16_bit(image)
+        return _from_16_bit(image, of_ink=of_ink)
     if image.mode == "CMYK":
         return _from_inks(image)
     if image.has_transparency_data:
         mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
-        return _on_a_ground(image if image.mode == mode else image.convert(mode))
+        return _on_a_ground(image if image.mode == mode else image.convert(mode), of_ink=of_ink)
     return image.convert("L" if image.mode in ("1", "L") else "RGB"), [f"mode {image.mode} to 8 bits"]
 
 
-def _from_16_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _from_16_bit(image: Image.Image, *, of_ink: bool) -> tuple[Image.Image, list[str]]:
     """65535 → 255: Pillow's own conversion clips at 255."""
     wide = np.asarray(image)
     to_byte = np.rint(np.arange(65536) / 257).astype(np.uint8)
@@ -52,7 +53,7 @@ def _from_16_bit(image: Image.Image) -> tuple[Image.Image, list[str]]:
     if not isinstance(clear, int):
         return grey, steps
     grey.putalpha(Image.fromarray(np.where(wide == clear, 0, 255).astype(np.uint8)))
-    flat, more = _on_a_ground(grey)
+    flat, more = _on_a_ground(grey, of_ink=of_ink)
     return flat, steps + more
 
 
@@ -71,31 +72,34 @@ def _from_inks(image: Image.Image) -> tuple[Image.Image, list[str]]:
     return image.convert("RGB"), ["CMYK to RGB"]
 
 
-def _on_a_ground(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _on_a_ground(image: Image.Image, *, of_ink: bool) -> tuple[Image.Image, list[str]]:
     """Mode "LA" or "RGBA" on the colour of its own paper; without any on white or on black, whichever shows more:
-    ink may be only in the alpha."""
+    ink may be only in the alpha. What else is cut out would vanish in its own colour."""
     solid, alpha = image.convert(image.mode.removesuffix("A")), image.getchannel("A")
     lowest, highest = alpha.getextrema()
     if lowest == highest:
         return solid, [UNIFORM if highest else INVISIBLE]
     small = (solid, alpha) if max(image.size) <= _SAMPLE_SIDE else (_sample(solid), _sample(alpha))
-    paper = _paper(*small)
+    paper = _paper(*small) if of_ink else None
     ground = paper or max(_GROUNDS, key=lambda ground: _range(_composite(*small, ground)))
     # In place, since a large picture is a hundred megabytes.
     solid.paste(ground, mask=ImageChops.invert(alpha))
-    return solid, [f"transparency laid on {'the colour of its paper' if paper else ground}"]
+    return solid, [f"transparency laid on {'the colour along its edge' if paper else ground}"]
 
 
 def _paper(solid: Image.Image, alpha: Image.Image) -> tuple[int, ...] | None:
     """The colour along the edge of an opaque card with transparent corners; None where what is opaque is all ink, or
     all paper and the ink was cut out.
 
-    A card fills its box, and its colours differ more within than along its edge.
+    A card fills its box, has no hole or notch, as digits have, and its colours differ more within than along its edge.
     """
+    opaque = np.asarray(alpha) == 255
     # The two outermost pixels may hold some of the page that it was made for.
-    card = _worn(_worn(np.asarray(alpha) == 255))
+    card = _worn(_worn(opaque))
     edge = card & ~_worn(card)
     if not edge.any() or np.count_nonzero(card) <= _CARD_FILLED * _box_area(card):
+        return None
+    if not (_in_one_piece(opaque) and _in_one_piece(opaque.T)):
         return None
     bands = [np.asarray(band) for band in solid.split()]
     if _EDGE_PLAINER * _span(bands, edge) >= _span(bands, card):
@@ -106,6 +110,13 @@ def _paper(solid: Image.Image, alpha: Image.Image) -> tuple[int, ...] | None:
 def _span(bands: list[NDArray[np.uint8]], mask: NDArray[np.bool_]) -> int:
     """Of values [h,w] within the mask, the widest span in any band."""
     return max(int(np.ptp(band[mask])) for band in bands)
+
+
+def _in_one_piece(mask: NDArray[np.bool_]) -> bool:
+    """Whether what is set of each row of [h,w] is one run."""
+    begins = mask.copy()
+    begins[:, 1:] &= ~mask[:, :-1]
+    return bool(np.count_nonzero(begins, axis=1).max() <= 1)
 
 
 def _worn(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

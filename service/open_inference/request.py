@@ -74,8 +74,8 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if window is None:
         raise InvalidParameter(f"Content-Encoding is {shown(encoding)}; gzip, deflate or none is expected")
     limit = min(max_bytes, RATIO * len(body) + SLACK)
-    inflated, rest = b"", body
-    for _ in range(MEMBERS):
+    inflated, rest, members = b"", body, 0
+    while not members or (rest.startswith(_MEMBER) and encoding != "deflate" and members < MEMBERS):
         inflater = zlib.decompressobj(window)
         try:
             inflated += inflater.decompress(rest, limit + 1 - len(inflated))
@@ -83,11 +83,10 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
             raise InvalidParameter(f"the body is no {encoding}: {error}") from None
         if len(inflated) > limit:
             raise TooManyBytes(f"the {len(body):,} bytes of {encoding} inflate to more than {limit:,}")
-        rest = inflater.unused_data
-        if not rest.startswith(_MEMBER):
-            break
+        rest, members = inflater.unused_data, members + 1
     if not inflater.eof or rest:
-        found = "bytes are left over after it" if inflater.eof else "it is cut off"
+        after = "it" if members < MEMBERS else f"its first {MEMBERS} members"
+        found = f"bytes are left over after {after}" if inflater.eof else "it is cut off"
         raise InvalidParameter(f"the body is not one whole {encoding} stream: {found}")
     return inflated
 

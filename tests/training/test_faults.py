@@ -33,10 +33,15 @@ def test_what_is_shipped_has_none(name: str) -> None:
         ({"optimiser": "adamm"}, "'adamm'"),
         ({"optimiser_options": {"rate": 1}}, "optimiser: Argument(s) not recognized: {'rate': 1}"),
         ({"optimiser": "nesterov", "optimiser_options": {"rate": 1}}, "not recognized: {'rate': 1}"),
-        ({"schedule": (1.0, 0.0)}, "optimiser: Ramp"),
+        ({"schedule": (1.0, 0.0)}, "schedule.2: Field required"),
         ({"augmentation": "digits", "augmentation_options": {"rot": 1}}, "augmentation_options: "),
         ({"augmentation": "photographs", "augmentation_options": {"rot": 1}}, "argument 'rot'"),
         ({"augmentation": "digits", "closing_options": {"rot": 1}}, "closing_options: "),
+        ({"augmentation_options": {"rot": 1}}, "augmentation_options: there is no augmentation"),
+        ({"epochs": 2.5}, "epochs: Input should be a valid integer"),
+        ({"batch_size": "12"}, "batch_size: Input should be a valid integer"),
+        ({"dataset": ["mnist"]}, "dataset: Input should be a valid string"),
+        ({"easy": (0.7,)}, "easy.1: Field required"),
     ],
 )
 def test_what_would_end_in_a_failure_is_told(change: dict[str, Any], told: str) -> None:

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,26 @@ def test_a_failure_lets_go(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), held(lock, "training mine"):
         raise KeyboardInterrupt
     assert not lock.exists()
+
+
+def test_a_lock_that_was_taken_away_meanwhile_fails_nothing_nor_is_anothers(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with held(lock, "training mine"):
+        lock.unlink()
+    with held(lock, "training mine"):
+        lock.unlink()
+        lock.write_text("another's")
+    assert lock.read_text() == "another's"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_share_that_knows_no_locks_is_used_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, "there are none")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with held(tmp_path / ".lock", "training mine"):
+        (tmp_path / "done").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["done"]

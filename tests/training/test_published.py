@@ -30,8 +30,12 @@ def test_versions_are_numbers_and_need_a_manifest(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_asked_for_by_name(tmp_path: Path) -> None:
     assert latest_folder(tmp_path, "net") is None
-    with pytest.raises(NotPublishedError, match="another is made from net: `python -m training train net`"):
+    with pytest.raises(
+        NotPublishedError, match=r"another is made from net, which is neither in .* nor an exp"
+    ):
         needed_folder(tmp_path, "net", "another")
+    with pytest.raises(NotPublishedError, match="made from mnist-l2: `python -m training train mnist-l2`"):
+        needed_folder(tmp_path, "mnist-l2", "another")
 
 
 def test_what_was_published_is_known_by_its_history(tmp_path: Path) -> None:

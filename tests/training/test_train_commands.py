@@ -185,6 +185,16 @@ def test_what_is_published_is_not_published_again_by_resuming(
     assert published(folder, 2) == published(folder, 1)
 
 
+def test_who_resumes_what_is_published_is_told_what_it_was_published_with(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(folder) == 0
+    change(monkeypatch, description="better words")
+    assert train(folder, "--resume") == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith(f"{TINY.name} is published with the description {TINY.description!r}; `export ")
+
+
 @pytest.mark.parametrize("how", [(), ("--restart",)])
 def test_what_is_kept_is_discarded_only_when_nothing_is_missing_for_another(
     folder: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]

@@ -41,15 +41,19 @@ def content(
 
 
 def write(file: Path, report: Mapping[str, Any]) -> None:
-    """As a whole or not at all: a full disk takes nothing of the run before. What is no file, such as /dev/stdout, or
-    lies where no other can be put beside it, is written to as it is.
+    """As a whole or not at all: a full disk takes nothing of the run before. What is no file, such as a pipe or
+    /dev/stdout, wherever that leads, is added to, and what lies where no other can be put beside it written over.
 
     Raises OSError, and ValueError for what JSON has no number for.
     """
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
+    if file.is_relative_to("/dev") or file.is_relative_to("/proc") or (file.exists() and not file.is_file()):
+        with file.open("a") as stream:
+            stream.write(text)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     target = file.resolve()
-    if (target.exists() and not target.is_file()) or not os.access(target.parent, os.W_OK):
+    if not os.access(target.parent, os.W_OK):
         file.write_text(text)
         return
     with written(target, target.with_name(f"{target.name}.partial")) as partial:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from service.settings import ROOT
 from tests.benchmarks.serving import command, report_file, wrk
 from tests.benchmarks.serving.bench import SHORT, Bench, Cores, Section
 from tests.benchmarks.serving.errors import BenchmarkError
@@ -153,3 +155,26 @@ def test_what_is_no_file_is_written_to_and_stays(tmp_path: Path) -> None:
         assert json.loads(os.read(reader, 4096)) == {"new": True}
     finally:
         os.close(reader)
+
+
+SAID = """
+from pathlib import Path
+from tests.benchmarks.serving.report_file import write
+
+print("before", flush=True)
+write(Path("/dev/stdout"), {"new": True})
+print("after")
+"""
+
+
+@pytest.mark.parametrize("is_pipe", [True, False])
+def test_what_is_written_to_standard_output_takes_nothing_of_it(tmp_path: Path, is_pipe: bool) -> None:
+    log = tmp_path / "log"
+    log.write_text("yesterday\n")
+    with log.open("a") as stream:
+        out = subprocess.PIPE if is_pipe else stream
+        done = subprocess.run([sys.executable, "-c", SAID], cwd=ROOT, stdout=out, text=True, check=True)  # noqa: S603
+    lines = ["before", "{", ' "new": true', "}", "after"]
+    assert (done.stdout if is_pipe else log.read_text()).splitlines() == (
+        lines if is_pipe else ["yesterday", *lines]
+    )

@@ -22,7 +22,8 @@ def encoded(image: Image.Image | NDArray[np.uint8], kind: str = "PNG", **options
 
 
 def decoded(data: bytes) -> Decoded:
-    return decode(data, max_pixels=MAX_PIXELS)
+    """As a digit is."""
+    return decode(data, max_pixels=MAX_PIXELS, of_ink=True)
 
 
 Colour = str | int | tuple[int, ...]

@@ -2,10 +2,10 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageCms, ImageDraw, ImageFilter, ImageFont
 
 from service.images import flatten
-from service.images.decode import pixels
+from service.images.decode import decode, pixels
 from tests.service.images.files import Colour, chunk, corners, decoded, encoded, png, red_profile, seven
 
 
@@ -90,7 +90,7 @@ def test_cmyk_with_a_profile_of_many_megabytes_is_read_without_it(monkeypatch: p
     assert beyond.steps == ["CMYK to RGB"]
 
 
-OWN_PAPER = ["transparency laid on the colour of its paper"]
+OWN_PAPER = ["transparency laid on the colour along its edge"]
 
 
 def card(ground: Colour, ink: Colour, radius: int, side: int = 200) -> Image.Image:
@@ -171,6 +171,32 @@ def test_ink_is_not_taken_for_paper_nor_paper_with_a_hole_for_both(name: str) ->
     shown = pixels(decoded(encoded(picture)).image.convert("L")).astype(int)
     assert (alpha == 255).mean() > 0.4
     assert abs(np.median(shown[alpha == 0]) - np.median(shown[alpha == 255])) > 90
+
+
+@pytest.mark.parametrize("digit", "0123456789")
+@pytest.mark.parametrize("stroke", [8, 14])
+def test_the_outline_of_a_shaded_digit_is_not_its_paper(digit: str, stroke: int) -> None:
+    font = ImageFont.load_default(260)
+    outlined, within = (Image.new("L", (320, 320)) for _ in range(2))
+    for layer, width in ((outlined, stroke), (within, 4)):
+        pen = ImageDraw.Draw(layer)
+        pen.text((160, 160), digit, fill=255, anchor="mm", font=font, stroke_width=width)
+    picture = Image.new("RGB", outlined.size, (20, 60, 200))
+    picture.paste(
+        (240, 240, 255), mask=ImageChops.multiply(within, Image.linear_gradient("L").resize((320, 320)))
+    )
+    picture.putalpha(outlined)
+    assert decoded(encoded(picture)).steps != OWN_PAPER
+
+
+@pytest.mark.parametrize(("of_ink", "ground"), [(True, (70, 140, 50)), (False, (255, 255, 255))])
+def test_what_is_cut_out_and_no_ink_stands_out_from_its_ground(of_ink: bool, ground: tuple[int, ...]) -> None:
+    frog = Image.new("RGBA", (256, 256))
+    pen = ImageDraw.Draw(frog)
+    pen.ellipse((20, 60, 236, 220), fill=(70, 140, 50, 255))
+    pen.ellipse((76, 100, 104, 128), fill=(0, 0, 0, 255))
+    shown = decode(encoded(frog), max_pixels=256 * 256, of_ink=of_ink)
+    assert shown.image.getpixel((0, 0)) == ground
 
 
 def test_strokes_darker_along_their_middle_are_ink() -> None:
