@@ -22,7 +22,6 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, graph: Path, *, threads: int = 1, precision: Precision = "float32") -> None:
-        self.precision: Precision = precision
         _settle()
         self._compiled = ov.Core().compile_model(
             graph,
@@ -36,6 +35,9 @@ class OpenVino:
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
             },
         )
+        # float32 also where bfloat16 is asked for, on a processor that has no AVX-512.
+        hint = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision: Precision = "bfloat16" if hint == _HINTS["bfloat16"] else "float32"
         self._outputs = tuple(output.any_name for output in self._compiled.outputs)
         # A request may be in one thread at a time. deque's append and pop are atomic, so no lock.
         self._requests: deque[Any] = deque()
