@@ -15,9 +15,7 @@ application/octet-stream, or a multipart/form-data form with the image in a file
 )
 MOST_DIGITS = 20  # of a length, which has no more where a server has understood it
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made
-MAX_HEADS = (
-    262_144  # bytes of its parts' headers that are not as usual: reading those may take the loop 0.2 s
-)
+MAX_HEADS = 262_144  # bytes of its parts' headers that are not as usual, and take the loop long to read
 
 # As they usually come; whatever else is image/… is raw as well.
 _RAW = frozenset((b"image/png", b"image/jpeg", b"image/webp", b"application/octet-stream", b""))

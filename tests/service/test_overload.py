@@ -96,16 +96,24 @@ async def waiting(app: FastAPI, rows: int, version: str | None = None) -> None:
         await asyncio.sleep(0)
 
 
+async def filled(
+    app: FastAPI, client: httpx.AsyncClient
+) -> tuple[HeldEngine, list[asyncio.Task[httpx.Response]]]:
+    """The engine, which is busy until it is let go, and the callers: one that it has, and two that its queue holds."""
+    engine = HeldEngine(app)
+    callers = [asyncio.create_task(client.post(URL, content=IMAGE))]
+    await asyncio.to_thread(engine.busy.wait)
+    callers += [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
+    await waiting(app, 2)
+    return engine, callers
+
+
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(small_queue: FastAPI) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
-        engine = HeldEngine(small_queue)
-        first = asyncio.create_task(client.post(URL, content=IMAGE))
-        await asyncio.to_thread(engine.busy.wait)
-        others = [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
-        await waiting(small_queue, 2)
+        engine, callers = await filled(small_queue, client)
         refused = await client.post(URL, content=IMAGE)
         engine.go.set()
-        answered = await asyncio.gather(first, *others)
+        answered = await asyncio.gather(*callers)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json()["type"] == "/problems/queue-full"
     assert [answer.json()["label"] for answer in answered] == ["5"] * 3
@@ -114,14 +122,10 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(small_que
 @pytest.mark.parametrize("path", [URL, "/predict/mnist/top-k", INFER])
 async def test_what_a_full_queue_refuses_is_not_even_looked_at(small_queue: FastAPI, path: str) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
-        engine = HeldEngine(small_queue)
-        first = asyncio.create_task(client.post(URL, content=IMAGE))
-        await asyncio.to_thread(engine.busy.wait)
-        others = [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
-        await waiting(small_queue, 2)
+        engine, callers = await filled(small_queue, client)
         refused = await client.post(path, content=b"neither an image nor JSON")
         engine.go.set()
-        await asyncio.gather(first, *others)
+        await asyncio.gather(*callers)
         looked_at = await client.post(path, content=b"neither an image nor JSON")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert looked_at.status_code in (400, 415)

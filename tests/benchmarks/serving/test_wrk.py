@@ -22,17 +22,19 @@ Requests/sec:   4000.00
 """
 
 
+FIGURES = {
+    "requests": 8000,
+    "duration": 2_000_000,
+    "p50": 7900.0,
+    "p99": 12_500.0,
+    "failed": 0,
+    "refused": 0,
+    "bytes": 8000 * 121,
+}
+
+
 def printed(**changes: float) -> str:
-    figures = {
-        "requests": 8000,
-        "duration": 2_000_000,
-        "p50": 7900.0,
-        "p99": 12_500.0,
-        "failed": 0,
-        "refused": 0,
-        "bytes": 8000 * 121,
-    }
-    pairs = ", ".join(f'"{name}": {value}' for name, value in (figures | changes).items())
+    pairs = ", ".join(f'"{name}": {value}' for name, value in (FIGURES | changes).items())
     return f"{PRINTED}{RESULT}{{{pairs}}}\n"
 
 

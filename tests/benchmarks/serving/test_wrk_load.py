@@ -12,6 +12,7 @@ from tests.benchmarks.serving import wrk
 from tests.benchmarks.serving.errors import BenchmarkError
 from tests.benchmarks.serving.messages import Answer, Request
 from tests.benchmarks.serving.servers import is_seven
+from tests.benchmarks.serving.test_wrk import FIGURES
 from tests.benchmarks.serving.wrk import RESULT, Load, load
 
 REQUEST = Request("/x", b"body", "text/plain")
@@ -19,15 +20,6 @@ SEVEN = Answer(200, b'{"label":"7"}', 121)
 ONE = Answer(200, b'{"label":"1"}', 121)
 REFUSAL = Answer(503, b"{}", 200)
 REDIRECT = Answer(307, b"", 136)
-FIGURES = {
-    "requests": 8000,
-    "duration": 2_000_000,
-    "p50": 7900.0,
-    "p99": 12_500.0,
-    "failed": 0,
-    "refused": 0,
-    "bytes": 8000 * 121,
-}
 
 
 @pytest.fixture
