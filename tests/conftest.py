@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,15 @@ PATIENT = {
     "deadline": 100.0,
     "figure_time": 100.0,
 }  # settings: figures are drawn when nothing else is to be done
+
+
+@pytest.fixture(scope="session", autouse=True)
+def as_from_a_terminal() -> None:
+    """nohup, and `&` in a script, have signals ignored, by what the tests start too: there they are as elsewhere."""
+    # A handler, unlike what is ignored, is not for other programs: by them these signals do what they do by default.
+    for number, handler in [(signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)]:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture
