@@ -64,7 +64,8 @@ def check_form(datatype: object, shape: object, spec: InputSpec, max_files: int)
     if type(shape) is not list or not all(type(side) is int for side in shape):
         raise InvalidParameter(f"{IMAGE_INPUT}: shape must be a list of whole numbers, not {shown(shape)}")
     image = [] if datatype == "BYTES" else [spec.height, spec.width, spec.channels]
-    if len(shape) != 1 + len(image) or shape[1:] != image:
+    # MLServer's codecs give every row its column: a file is one value, so that [N,1] can mean nothing else.
+    if not shape or (shape[1:] != image and (datatype, shape[1:]) != ("BYTES", [1])):
         raise InvalidParameter(
             f"{IMAGE_INPUT}: {datatype} of shape {[-1, *image]} is expected, {shown(shape)} came"
         )

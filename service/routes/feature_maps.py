@@ -150,7 +150,10 @@ async def get_feature_maps(
 async def make_feature_maps(
     request: Request, model: ModelName, query: Annotated[ImageMapsQuery, Query()]
 ) -> Response:
-    """What every layer makes of the image sent; with `layer`, that layer's maps."""
+    """What every layer makes of the image sent; with `layer`, that layer's maps.
+
+    The image is not kept: it is to be sent again to the answer's links, where GET shows a test sample.
+    """
     served = find_model(request, model, query)
     chosen = _check(request, served, query)
     service = service_of(request)

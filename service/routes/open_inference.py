@@ -67,8 +67,8 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=P
 async def infer(request: Request, model: ModelName) -> Response:
     """Images as a tensor in, probabilities and labels out; any layer's feature map by its name.
 
-    The input `image` is UINT8 [-1,H,W,C], the same as FP32 from 0 to 1, or BYTES [-1]: encoded images, which
-    are prepared as POST /predict does (base64 when they stand in JSON).
+    The input `image` is UINT8 [-1,H,W,C], the same as FP32 from 0 to 1, or BYTES [-1] (or [-1,1]): encoded images,
+    which are prepared as POST /predict does (base64 when they stand in JSON).
     """
     return await _infer(request, model)
 

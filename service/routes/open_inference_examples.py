@@ -69,7 +69,7 @@ _INPUT = {
         "shape": {
             "type": "array",
             "items": {"type": "integer", "minimum": 1},
-            "description": "[N,H,W,C]; [N] of BYTES",
+            "description": "[N,H,W,C]; [N] or [N,1] of BYTES",
         },
         "datatype": {"enum": ["UINT8", "FP32", "BYTES"]},
         "parameters": _PARAMETERS

@@ -114,12 +114,14 @@ def test_a_float_between_two_pixels_is_the_nearest() -> None:
     assert np.array_equal(read_tensor(floats.tobytes(), **FLOATS, parameters=of_size(48)), PIXELS)
 
 
-def test_encoded_images_come_as_base64_or_with_their_lengths() -> None:
+@pytest.mark.parametrize("shape", [[2], [2, 1]], ids=["row", "column"])  # MLServer's codecs make columns
+def test_encoded_images_come_as_base64_or_with_their_lengths(shape: list[int]) -> None:
     files = [b"\x89PNG", b""]
     text = [b64encode(one).decode() for one in files]
-    assert read_tensor(datatype="BYTES", shape=[2], data=text) == files
+    assert read_tensor(datatype="BYTES", shape=shape, data=text) == files
+    assert read_tensor(datatype="BYTES", shape=shape, data=np.reshape(text, shape).tolist()) == files
     tail = prefixed(*files)
-    assert read_tensor(tail, datatype="BYTES", shape=[2], parameters=of_size(len(tail))) == files
+    assert read_tensor(tail, datatype="BYTES", shape=shape, parameters=of_size(len(tail))) == files
 
 
 def test_as_many_encoded_images_as_may_come_do() -> None:
@@ -201,7 +203,11 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     (FILES | {"shape": [5], "data": [""] * 5}, "5 encoded images; at most 4"),
     (FILES | {"shape": [5000], "data": []}, "5,000 encoded images; at most 4 may come at once"),
     (FILES | {"shape": [1], "data": []}, "shape [1] has 1 value, data has 0"),
-    (FILES | {"shape": [2, 1], "data": [""] * 2}, "BYTES of shape [-1] is expected, [2, 1] came"),
+    (FILES | {"shape": [], "data": [""] * 2}, "BYTES of shape [-1] is expected, [] came"),
+    (FILES | {"shape": [1, 2], "data": [""] * 2}, "BYTES of shape [-1] is expected, [1, 2] came"),
+    (FILES | {"shape": [2, 1, 1], "data": [""] * 2}, "BYTES of shape [-1] is expected, [2, 1, 1] came"),
+    (FILES | {"shape": [5, 1], "data": [""] * 5}, "5 encoded images; at most 4"),
+    (TENSOR | {"shape": [12, 1], "data": [0] * 12}, "UINT8 of shape [-1, 2, 3, 1] is expected, [12, 1] came"),
     ({"data": NUMBERS, "parameters": of_size(12)}, "exactly one of data and parameters.binary_data_size"),
     ({"data": None}, "exactly one of"),
     ({"data": None, "parameters": of_size(12)}, "needs the header Inference-Header-Content-Length"),
