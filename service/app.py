@@ -11,8 +11,8 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from service.admission import Limits
 from service.aside import Aside
-from service.batcher import Limits
 from service.dependencies import Service
 from service.engines import Engine, choose_precision, open_graph
 from service.errors import add_error_handlers

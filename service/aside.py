@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,7 +11,7 @@ from service.callers import Wanted, always
 from service.errands import fetch
 from service.errors import DeadlinePassed, QueueFull
 
-NICENESS = 10  # of 19: predictions come first
+NICENESS = 10  # more than the loop's, of 19: predictions come first
 
 T = TypeVar("T")
 
@@ -26,8 +25,8 @@ class Aside:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_step_back)
 
     async def do(self, work: Callable[[], T], deadline: float, wanted: Wanted = always) -> T:
-        """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, or CallerGoneError
-        where it is not `wanted` by the time the thread has it."""
+        """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, NotReady
+        where no thread can be started, or CallerGoneError where it is not `wanted` by the time the thread has it."""
         if self._waiting >= self._max_waiting:
             raise QueueFull(f"{self._waiting} answers that take longer are being made already")
         self._waiting += 1
@@ -51,4 +50,4 @@ def _step_back() -> None:
     """On Linux a thread has a priority of its own; elsewhere it would be the whole process's."""
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            os.nice(NICENESS)

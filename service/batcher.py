@@ -6,18 +6,17 @@ a run is on, share the next one, so batches grow with the load and one caller al
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.admission import Admission, Limits
 from service.callers import CallerGoneError, Wanted, always
 from service.deadlines import Deadlines
-from service.errors import DeadlinePassed, NotReady, QueueFull, counted
+from service.errors import DeadlinePassed, NotReady, counted
 from service.lanes import Entry, Lanes, Rows
-from service.load import Load
 
 USUAL_ROWS = 64
 """Of a run, and of a part of many rows: more only make it longer, and others wait for it, unless it takes hardly any
@@ -32,23 +31,6 @@ Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 class RunError(Exception):
     """The run that held these rows failed; `__cause__` says why. Other runs are not touched."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Rows are counted, not callers."""
-
-    max_rows: int = 256
-    """rows of one run; USUAL_ROWS at most unless it is told that runs are short"""
-    max_wait: float = 0.0
-    """seconds the oldest of several waiting callers waits for more; a caller alone never does"""
-    max_queue: int = 4096
-    """rows that wait; beyond, callers are refused"""
-    max_delay: float = float("inf")
-    """seconds that a single row may have to wait, as far as the latest runs tell; beyond, it is refused"""
-    max_overload_delay: float = float("inf")
-    """the same while many are refused anyway: waiting longer would get no more of them answered. The rows of a small
-    run may wait however long they take"""
 
 
 class Batcher(Generic[Results]):
@@ -72,16 +54,14 @@ class Batcher(Generic[Results]):
         self.part_rows = min(limits.max_rows, USUAL_ROWS)
         """rows at most of what one caller has in a run"""
         self._observe = observe
-        self._run_rows = self.part_rows
-        self.load = Load()
         self._waiting = Lanes()
+        self._admission = Admission(limits, self._waiting, self.part_rows)
+        self.load = self._admission.load
+        self.refusal = self._admission.refusal
+        self.admit_coming = self._admission.admit_coming
         self._running: list[Entry] = []
-        self._running_rows = 0
         self._latest_rows = 1
         """of a run"""
-        self._coming = 0
-        self._came = 0
-        """how many were let in in the turn before"""
         self._turn_began = 0.0
         """since when runs have had the loop to themselves, by perf_counter"""
         self._worker: asyncio.Task[None] | None = None
@@ -98,7 +78,7 @@ class Batcher(Generic[Results]):
         """
         part = self.part_rows
         parts = max(1, min(round(rows / part), self._limits.max_rows // part))
-        self._run_rows = parts * part
+        self._admission.run_rows = parts * part
 
     @property
     def waiting_rows(self) -> int:
@@ -111,51 +91,57 @@ class Batcher(Generic[Results]):
         return self._worker is not None
 
     async def submit(
-        self, rows: Rows, *, deadline: float = float("inf"), wanted: Wanted = always
+        self,
+        rows: Rows,
+        *,
+        deadline: float = float("inf"),
+        wanted: Wanted = always,
+        goes_on: bool = False,
     ) -> list[Results]:
         """Rows [n,…], n ≥ 1 → their results, in order, as one part for each `part_rows` rows.
 
         `deadline` is a time of the loop's clock. `wanted` is asked just before the run: rows of a caller
         who is gone are dropped. A long submission queues part by part, so that others get their turn between.
+        `goes_on` says that it continues what was begun, which is not refused any more.
 
         Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing or where
         the engine cannot be opened again, RunError.
         """
-        size = self.part_rows
-        if len(rows) == 1 and self._is_alone():
+        if len(rows) > 1:
+            return await self._submit_many(rows, deadline, wanted, goes_on=goes_on)
+        if self._is_alone():
             alone = self._run_alone(rows, deadline, wanted)
             if alone is not None:
                 return [alone]
-        if len(rows) <= size:
-            return [await self._enqueue(rows, deadline, wanted)]
+        return [await self._enqueue(rows, deadline, wanted, goes_on=goes_on)]
+
+    async def _submit_many(
+        self, rows: Rows, deadline: float, wanted: Wanted, *, goes_on: bool
+    ) -> list[Results]:
+        size = self.part_rows
+        if not goes_on:
+            self._admission.refuse_what_would_be_late(len(rows), deadline)
         done: list[Results] = []
+        self._admission.begun += len(rows)
         try:
             while (start := len(done) * size) < len(rows):
-                done.append(await self._enqueue(rows[start : start + size], deadline, wanted))
+                part = rows[start : start + size]
+                done.append(await self._enqueue(part, deadline, wanted, goes_on=goes_on or start > 0))
         except DeadlinePassed:
+            if len(rows) <= size:
+                raise
             raise DeadlinePassed(
                 f"{len(done) * size:,} of {counted(len(rows), 'image')} were answered within the time allowed for one "
                 "request: send fewer at once"
             ) from None
+        finally:
+            self._admission.begun -= len(rows)
         return done
-
-    def admit_coming(self) -> QueueFull | None:
-        """Why a single row that will be submitted in the loop's next turn would be refused then, if it would. Else it
-        is counted until that turn: many requests may be parsed in one, and none of them is in the queue yet."""
-        refused = self.refusal()
-        if refused is None:
-            if not self._coming:
-                asyncio.get_running_loop().call_soon(self._has_come)
-            self._coming += 1
-        return refused
-
-    def _has_come(self) -> None:
-        self._came, self._coming = self._coming, 0
 
     def _is_alone(self) -> bool:
         """Whether nobody came together with the caller who comes now, nor with the one before, and nobody waits."""
-        alone = self._came == 1 and self._latest_rows == 1 and self._worker is None
-        self._came = 0
+        alone = self._admission.came == 1 and self._latest_rows == 1 and self._worker is None
+        self._admission.came = 0
         return alone
 
     def _run_alone(self, rows: Rows, deadline: float, wanted: Wanted) -> Results | None:
@@ -175,46 +161,13 @@ class Batcher(Generic[Results]):
             self._observe(1)
         return results
 
-    def refusal(self, rows: int = 1) -> QueueFull | None:
-        """Why so many rows would be refused now, if they would: asked before work is put into preparing them."""
-        # An empty queue takes any one part, however small its limit.
-        if not self._waiting.rows + self._coming:
-            return None
-        now = asyncio.get_running_loop().time()
-        self.load.hear(now)
-        full = self._too_many(rows) or (self._too_long() if rows == 1 else None)
-        if full is not None:
-            self.load.count(refused=True, now=now, rows=rows)
-        return full
-
-    def _too_many(self, rows: int) -> QueueFull | None:
-        waiting = self._waiting.rows + self._coming
-        if waiting + rows <= self._limits.max_queue:
-            return None
-        return QueueFull(
-            f"the queue holds {counted(waiting, 'image')}; the limit is {self._limits.max_queue}"
-        )
-
-    def _too_long(self) -> QueueFull | None:
-        if not self.load.worth_counting:
-            return None
-        before = self._waiting.rows_before_a_single(self._run_rows, self._coming)
-        if before is None:
-            return None
-        delay = self.load.seconds(before + self._running_rows)
-        limit = self.load.longest_delay(delay, self._limits.max_delay, self._limits.max_overload_delay)
-        if delay <= limit:
-            return None
-        waiting = self._waiting.rows + self._coming
-        return QueueFull(
-            f"the queue holds {counted(waiting, 'image')}, {delay:.2g} s of work; the limit is {limit:.2g} s"
-        )
-
     async def drain(self, limit: float) -> None:
         """Takes nothing more, gives what is queued `limit` seconds, then refuses the rest."""
         self._closed = True
         worker = self._worker
         if worker is not None:
+            if self._full is not None:
+                self._full.set()  # nobody comes any more
             await asyncio.wait({worker}, timeout=limit)
             worker.cancel()
         for entry in self._entries():
@@ -225,17 +178,19 @@ class Batcher(Generic[Results]):
     def _entries(self) -> list[Entry]:
         return [*self._running, *self._waiting]
 
-    def _enqueue(self, rows: Rows, deadline: float, wanted: Wanted) -> asyncio.Future[Results]:
+    def _enqueue(
+        self, rows: Rows, deadline: float, wanted: Wanted, *, goes_on: bool
+    ) -> asyncio.Future[Results]:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._admit(len(rows), now, deadline)
+        self._admit(len(rows), now, deadline, goes_on=goes_on)
         entry = Entry(rows, now, deadline, wanted)
         self._waiting.append(entry)
         self._deadlines.watch(deadline)
         if self._worker is None:
             # The task's first step comes in the next turn of the loop: whoever else is ready now gets in.
             self._worker = loop.create_task(self._work())
-        elif self._full is not None and self._waiting.rows >= self._run_rows:
+        elif self._full is not None and self._waiting.rows >= self._admission.run_rows:
             self._full.set()
         return entry.future
 
@@ -245,9 +200,9 @@ class Batcher(Generic[Results]):
         if deadline <= now:
             raise DeadlinePassed("the time allowed was over before the images could be queued")
 
-    def _admit(self, rows: int, now: float, deadline: float) -> None:
+    def _admit(self, rows: int, now: float, deadline: float, *, goes_on: bool) -> None:
         self._refuse_if_too_late(now, deadline)
-        refused = self.refusal(rows)
+        refused = None if goes_on else self.refusal(rows)
         if refused is not None:
             raise refused
         self.load.count(refused=False, now=now, rows=rows)
@@ -271,17 +226,25 @@ class Batcher(Generic[Results]):
         whose images are slow to arrive, or are none, there may be some in every turn. Where many rows of one caller
         are to be run, the turn is little beside them, and others' may be in the sockets."""
         rows = 0
-        while (self._coming or self._waiting.parts) and rows < self._waiting.rows < self._run_rows:
+        while (
+            self._admission.coming or self._waiting.parts
+        ) and rows < self._waiting.rows < self._admission.run_rows:
             rows = self._waiting.rows
             await asyncio.sleep(0)
 
     async def _wait_for_company(self) -> None:
-        limits = self._limits
-        if limits.max_wait <= 0 or len(self._waiting) == 1 or self._waiting.rows >= self._run_rows:
+        most = self._limits.max_wait
+        if (
+            most <= 0
+            or len(self._waiting) == 1
+            or self._waiting.rows >= self._admission.run_rows
+            or self._closed
+        ):
             return
         self._full = asyncio.Event()
+        until = min(one.since + min(most, (one.deadline - one.since) / 2) for one in self._waiting)
         try:
-            async with asyncio.timeout_at(self._waiting.oldest + limits.max_wait):
+            async with asyncio.timeout_at(until):
                 await self._full.wait()
         except TimeoutError:
             pass
@@ -290,7 +253,7 @@ class Batcher(Generic[Results]):
 
     async def _let_others_come(self) -> None:
         """After a run that had the loop to itself."""
-        if self._waiting.rows >= self._run_rows:
+        if self._waiting.rows >= self._admission.run_rows:
             if perf_counter() - self._turn_began < LONGEST_TURN:
                 return
             # In this turn answers are sent and sockets are read; what comes from them is queued in the next.
@@ -300,14 +263,14 @@ class Batcher(Generic[Results]):
 
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
-        return self._waiting.take(self._run_rows, _is_wanted)
+        return self._waiting.take(self._admission.run_rows, _is_wanted)
 
     async def _run_and_deliver(self, entries: list[Entry]) -> None:
         self._running = entries
         blocked = True  # by a failure as well, as far as is known
         try:
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
-            self._running_rows = self._latest_rows = len(rows)
+            self._admission.running_rows = self._latest_rows = len(rows)
             self._observe(len(rows))
             results = self._at_once(rows)
             blocked = results is not None
@@ -323,7 +286,7 @@ class Batcher(Generic[Results]):
             self._deliver(entries, results)
         finally:
             self._running = []
-            self._running_rows = 0
+            self._admission.running_rows = 0
         if blocked:
             await self._let_others_come()
 

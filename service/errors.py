@@ -184,7 +184,8 @@ class HeadTooLong(Problem):
 
 
 class NotReady(Problem):
-    """The service is starting, stopping, or holds no model that it can serve. Retry-After says when to ask again."""
+    """The service is starting, stopping, holds no model that it can serve, or was given no more threads or files by the
+    system. Retry-After says when to ask again."""
 
     slug, title, status = "not-ready", "Not ready", 503
     retry_after = 1

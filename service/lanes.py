@@ -44,6 +44,11 @@ class Lanes:
         return len(self._singles) + len(self._parts)
 
     @property
+    def singles(self) -> int:
+        """Entries of one row."""
+        return len(self._singles)
+
+    @property
     def parts(self) -> int:
         """Entries of several rows."""
         return len(self._parts)
@@ -51,11 +56,6 @@ class Lanes:
     def __iter__(self) -> Iterator[Entry]:
         yield from self._singles
         yield from self._parts
-
-    @property
-    def oldest(self) -> float:
-        """When the one who waits longest came, on the loop's clock. Raises ValueError when nobody does."""
-        return min(lane[0].since for lane in (self._singles, self._parts) if lane)
 
     def rows_before_a_single(self, run: int, coming: int = 0) -> int | None:
         """Rows that are run before a single row that comes now, in runs of `run`; None if its lane is empty.

@@ -5,14 +5,17 @@ import logging
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import monotonic, perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batcher import Batcher, Limits
+from service.admission import Limits
+from service.batcher import Batcher
 from service.callers import Wanted, always
 from service.engines import Engine
+from service.errands import hand_over
 from service.errors import NotReady, QueueFull
 from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
 from service.memory import give_back
@@ -59,7 +62,7 @@ class Model:
         self._engine = engine
         self._output = engine.outputs.index(PROBABILITIES)
         self._inline_run = inline_run
-        self._inline_rows = 0
+        self._inline_rows, self._most_rows = 0, limits.max_rows
         self._lag = 0.0
         self._used = monotonic()
         self.unavailable: str | None = None
@@ -118,9 +121,10 @@ class Model:
         *,
         deadline: float = float("inf"),
         wanted: Wanted = always,
+        goes_on: bool = False,
     ) -> NDArray[np.float32]:
         """uint8 [N,H,W,C] → probabilities, float32 [N,classes]. Limits and errors: `Batcher.submit`."""
-        parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted)
+        parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted, goes_on=goes_on)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -150,7 +154,7 @@ class Model:
         several = self._seconds(SEVERAL)
         # What a run takes at all, and more with every row.
         each = max((several - one) / (SEVERAL - 1), one / SEVERAL**2)
-        self._inline_rows = 1 + int((limit - one) / each)
+        self._inline_rows = int(min(1 + (limit - one) / each, self._most_rows))
         self._batcher.let_run(QUICK * self._inline_rows)
 
     def _black(self, rows: int) -> NDArray[np.uint8]:
@@ -194,15 +198,14 @@ class Model:
         return None
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """By the model's thread."""
+        """By the model's thread. Raises NotReady where it cannot be started, and what `_open` does."""
         engine = self._engine
         if isinstance(engine, Standby) and not engine.is_open:
             # By itself: what it takes is not what a row takes, nor for the loop to wait for.
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._open, engine)
+            await asyncio.wrap_future(hand_over(self._thread, partial(self._open, engine)))
         self._used = monotonic()
-        answer, ended = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._timed_until, images
-        )
+        timed = hand_over(self._thread, partial(self._timed_until, images))
+        answer, ended = await asyncio.wrap_future(timed)
         self._lag = perf_counter() - ended
         return answer
 

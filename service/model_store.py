@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from service.standby import KeepOpen, Standby
 
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go
+SHORTEST_SWEEP = 0.1  # seconds between them at least: a look at every model costs the loop something
 
 log = logging.getLogger("convscope.models")
 
@@ -138,9 +140,10 @@ class ModelStore:
     async def tend(self) -> None:
         """Lets go of idle engines, time and again, until it is cancelled."""
         while True:
-            await asyncio.sleep(self._idle / SWEEPS)
+            await asyncio.sleep(max(self._idle / SWEEPS, SHORTEST_SWEEP))
             if self.let_go():
-                await asyncio.to_thread(give_back)
+                with suppress(RuntimeError):  # for want of a thread: it is done by the next there is
+                    await asyncio.to_thread(give_back)
 
     def let_go(self) -> list[Model]:
         """Closes the engines that nobody used for a while and that are not to be kept open; gives their models."""

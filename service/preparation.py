@@ -3,6 +3,7 @@
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter
@@ -72,8 +73,9 @@ class Preparer:
         *,
         wanted: Wanted = always,
     ) -> Prepared:
-        """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does,
-        QueueFull, DeadlinePassed, or CallerGoneError where it is not `wanted` any more before a thread begins it."""
+        """One image, ready by `deadline` on the loop's clock. Raises what images.prepare does, QueueFull,
+        DeadlinePassed, NotReady where no thread can be started, or CallerGoneError where it is not `wanted` any more
+        before a thread begins it."""
         pixels = pixels_of(data)
         if pixels <= QUICK_PIXELS:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
@@ -97,7 +99,8 @@ class Preparer:
     ) -> list[Prepared | Problem]:
         """Several images; one that cannot be prepared gives its problem instead. Where not all are small digits in
         which nothing has to be done, a thread does the others: for those it would only get in the loop's way, since
-        both need the interpreter. Raises QueueFull, DeadlinePassed, or CallerGoneError where the rest is not `wanted`.
+        both need the interpreter. Raises QueueFull, DeadlinePassed, NotReady where no thread can be started, or
+        CallerGoneError where the rest is not `wanted`.
 
         `goes_on` says that images before these are done: they are not refused, or that would have been in vain."""
         ready = None
@@ -164,7 +167,8 @@ class Preparer:
         self._tidying = None
         if not self._errands:
             self._large = False
-            self._threads.submit(give_back)
+            with suppress(RuntimeError):  # for want of a thread: it is done by the next there is
+                self._threads.submit(give_back)
 
     def _count(self, weight: int, errands: int, files: int) -> None:
         self._waiting += weight

@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     max_batch_wait: float = Field(
         0.0,
         ge=0,
-        description="seconds that queued images wait for company; never while the engine would idle",
+        description="seconds that several queued images wait for more, half of their time at most; one alone never",
     )
     max_queue_rows: int = Field(
         4096,
@@ -139,7 +139,8 @@ class Settings(BaseSettings):
     deadline: float = Field(
         10.0,
         gt=0,
-        description="seconds from a complete body to its answer; later is 504, nobody waits for it",
+        description="seconds from a complete body to its answer; later is 504, nobody waits for it. Many images at "
+        "once are refused where they and those of other requests under way would take half of it",
     )
     keep_alive: int = Field(
         75,

@@ -134,14 +134,14 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 def _files(body: bytes, boundary: bytes, field: str, parameters: Collection[str]) -> list[Upload]:
     """The parts of a form (RFC 7578) whose name is `field`. The body is in memory, so splitting it is enough."""
     delimiter = b"\r\n--" + boundary
-    # The first delimiter has no line before it; the last is followed by "--".
-    pieces = (b"\r\n" + body).split(delimiter, MAX_PARTS + 1)
-    if len(pieces) > MAX_PARTS:
-        raise InvalidParameter(f"the form has more than {MAX_PARTS:,} parts")
+    # The first delimiter has no line before it, and what stands there is no part; the last is followed by "--".
+    _, *pieces = (b"\r\n" + body).split(delimiter, MAX_PARTS + 1)
     last = next((at for at, piece in enumerate(pieces) if piece.startswith(b"--")), None)
     if last is None:
+        if len(pieces) > MAX_PARTS:
+            raise InvalidParameter(f"the form has more than {MAX_PARTS:,} parts")
         raise InvalidParameter("the form is cut off or broken: its closing boundary is missing")
-    parts = _parts(pieces[1:last])
+    parts = _parts(pieces[:last])
     files = [upload for name, upload in parts if name == field]
     if len(files) < len(parts):
         misplaced = [name for name, _ in parts if name in parameters]

@@ -184,7 +184,7 @@ async def _answer_each(
     rankings: Iterator[Ranking] = iter(())
     if images:
         stacked = np.concatenate(images).reshape(-1, *images[0].shape)  # `stack` looks at each in Python
-        probabilities = await model.predict(stacked, deadline=deadline, wanted=wanted)
+        probabilities = await model.predict(stacked, deadline=deadline, wanted=wanted, goes_on=goes_on)
         rankings = iter(rank(probabilities, max(count, 2)))  # a hesitation is between two
     return (
         _batch_problem(request, upload, one)

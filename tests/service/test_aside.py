@@ -1,6 +1,8 @@
 """service.aside, and what the endpoints that look inside do there: in which lane, until when, and for whom."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,13 +14,15 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from service.app import create_app
-from service.aside import Aside
+from service.aside import NICENESS, Aside
 from service.callers import CallerGoneError, Wanted, always
+from service.errors import NotReady
 from service.figures.request import FigureRequest
 from service.figures.runner import Figures
 from service.samples import Samples, SampleSet
 from service.settings import Settings
 from tests.service.shipped import linked
+from tests.service.test_errands import no_thread_can_be_started
 
 NEVER = float("inf")
 HOME = "/models/mnist-l2"
@@ -96,7 +100,7 @@ async def asked(app: FastAPI, path: str, connection: Leaving) -> list[Message]:
 
 async def test_what_nobody_waits_for_when_its_turn_comes_is_not_begun() -> None:
     aside, begun, go = Aside(max_waiting=2), list[str](), threading.Event()
-    first = asyncio.create_task(aside.do(go.wait, NEVER))
+    first = asyncio.create_task(aside.do(lambda: go.wait(60), NEVER))
     gone = asyncio.create_task(aside.do(lambda: begun.append("gone"), NEVER, lambda: False))
     await asyncio.sleep(0)
     go.set()
@@ -105,6 +109,28 @@ async def test_what_nobody_waits_for_when_its_turn_comes_is_not_begun() -> None:
         await gone
     await aside.do(lambda: begun.append("there"), NEVER)
     assert begun == ["there"]
+    aside.close()
+
+
+async def test_who_finds_no_thread_is_told_to_come_again_and_keeps_no_place() -> None:
+    aside = Aside(max_waiting=2)
+    with no_thread_can_be_started():
+        for _ in range(3):
+            with pytest.raises(NotReady) as refused:
+                await aside.do(lambda: "for nobody", NEVER)
+            assert "Retry-After" in refused.value.headers
+    assert await aside.do(lambda: "done", NEVER) == "done"
+    assert aside._waiting == 0
+    aside.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+async def test_its_thread_leaves_the_processor_to_the_loop() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    aside = Aside(max_waiting=1)
+    assert await aside.do(niceness, NEVER) == min(niceness() + NICENESS, 19)
     aside.close()
 
 
@@ -177,19 +203,19 @@ async def test_much_that_is_drawn_keeps_nobody_from_the_rest(app: FastAPI, clien
 
     def draw() -> bool:
         begun.set()
-        return go.wait()
+        return go.wait(60)
 
     many = range(service.settings.max_aside)
     held = [asyncio.create_task(service.drawing.do(draw, NEVER)) for _ in many]
-    await asyncio.to_thread(begun.wait)
     try:
+        assert await asyncio.to_thread(begun.wait, 60)
         refused = await client.get(f"{HOME}/hard-examples?format=png")
         others = [
             await client.get(f"{HOME}/{path}") for path in ("training", "hard-examples", "feature-maps")
         ]
     finally:
         go.set()
-        await asyncio.gather(*held)
+        assert all(await asyncio.gather(*held))
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/queue-full")
     assert [answer.status_code for answer in others] == [200, 200, 200]
 

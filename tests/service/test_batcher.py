@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 import service.batcher
-from service.batcher import Batcher, Limits, RunError
+from service.admission import Limits
+from service.batcher import Batcher, RunError
 from service.callers import CallerGoneError
-from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.errors import DeadlinePassed, NotReady
 from tests.service.loop_turns import LoopTurns
 from tests.service.test_load import flood
 
@@ -291,6 +292,35 @@ async def test_waiting_for_company_ends_in_time() -> None:
     assert engine.runs == [[0, 1]]
 
 
+@pytest.mark.parametrize("draining", [False, True])
+async def test_nobody_waits_for_company_any_more_while_draining(draining: bool) -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_wait=3600))
+    first = [await occupied(engine, batcher)] if draining else []
+    callers = [asyncio.create_task(batcher.submit(rows(n))) for n in (1, 2)]
+    await let_others_run()
+    drain = asyncio.create_task(batcher.drain(3600))
+    await let_others_run()
+    engine.open.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*first, *callers, drain)
+    assert engine.runs[-1] == [1, 2]
+
+
+async def test_nobody_waits_for_company_for_more_than_half_of_the_time_there_is() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_wait=10**6))
+    first = await occupied(engine, batcher)
+    late = asyncio.get_running_loop().time() + 3600
+    callers = [asyncio.create_task(batcher.submit(rows(n), deadline=late)) for n in (1, 2)]
+    await let_others_run()
+    [*batcher._waiting][1].since -= 3600
+    engine.open.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(first, *callers)
+    assert engine.runs == [[0], [1, 2]]
+
+
 @pytest.mark.parametrize(("most", "waited"), [(3, 0), (100, 3600)])
 async def test_after_a_run_nobody_waits_for_company_that_is_there_or_for_longer_than_the_limit(
     most: int, waited: float
@@ -347,56 +377,6 @@ async def test_single_rows_and_long_parts_take_turns() -> None:
     assert engine.runs == [[0], [10, 20], [1, 2], [11, 21], [3]]
 
 
-async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_part_is_not() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_delay=1e-9))
-    batcher.load.learn(rows=1, seconds=1)
-    first = await occupied(engine, batcher)
-    # Nobody waits yet, so there is nothing that could be too long.
-    second = asyncio.create_task(batcher.submit(rows(1)))
-    await let_others_run()
-    with pytest.raises(QueueFull, match=r"the queue holds 1 image, .* s of work; the limit is 1e-09 s"):
-        await batcher.submit(rows(2))
-    assert batcher.refusal() is not None
-    part = asyncio.create_task(batcher.submit(rows(3, 4)))
-    await let_others_run()
-    engine.open.set()
-    await asyncio.gather(first, second, part)
-    assert sorted(engine.runs[1]) == [1, 3, 4]
-    assert batcher.refusal() is None
-
-
-async def test_while_most_are_refused_the_queue_is_short() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_delay=10.5, max_overload_delay=4.5))
-    batcher.load.learn(rows=1, seconds=1)
-    first = await occupied(engine, batcher)
-    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(10)]
-    await let_others_run()
-    assert "the limit is 10 s" in str(batcher.refusal())
-    flooded(batcher)
-    assert "the limit is 4.5 s" in str(batcher.refusal())
-    engine.open.set()
-    await asyncio.gather(first, *waiting)
-    # The same flood finds no more than four waiting from now on.
-    first = await occupied(engine, batcher)
-    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(20)]
-    await let_others_run()
-    assert batcher.waiting_rows == 4
-    engine.open.set()
-    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
-    assert sum(isinstance(answer, QueueFull) for answer in answers) == 16
-
-
-async def test_who_is_let_in_counts_before_being_in_the_queue() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_queue=2))
-    assert [batcher.admit_coming() is None for _ in range(4)] == [True, True, False, False]
-    assert "the queue holds 2 images; the limit is 2" in str(batcher.admit_coming())
-    await asyncio.sleep(0)
-    assert batcher.admit_coming() is None  # none of them came
-
-
 async def test_a_run_takes_those_along_who_were_let_in_before_it() -> None:
     engine = Engine()
     engine.open.set()
@@ -444,64 +424,6 @@ async def test_a_flooded_engine_has_runs_of_several_rows_however_slow_it_is() ->
     await asyncio.gather(first, *waiting)
     # The loop is free again, and the flood is still there.
     assert [batcher.admit_coming() is None for _ in range(5)] == [True] * 4 + [False]
-
-
-async def test_who_comes_long_after_a_flood_is_refused_for_it_no_more() -> None:
-    batcher = Batcher(Engine(), Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))
-    batcher.load.learn(rows=1, seconds=1)
-    flood(batcher.load, until=asyncio.get_running_loop().time() - 10)
-    assert batcher.load.overloaded
-    assert [batcher.admit_coming() is None for _ in range(10)] == [True] * 10
-
-
-async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))
-    batcher.load.learn(rows=1, seconds=1)
-    first = await occupied(engine, batcher)
-    waiting = asyncio.create_task(batcher.submit(rows(1)))
-    await let_others_run()
-    flooded(batcher)
-    assert batcher.load.overloaded
-    engine.open.set()
-    await asyncio.gather(first, waiting)
-    for _ in range(200):
-        await batcher.submit(rows(0))
-    assert not batcher.load.overloaded
-    first = await occupied(engine, batcher)
-    others = [asyncio.create_task(batcher.submit(rows(n))) for n in range(5)]
-    await let_others_run()
-    assert batcher.waiting_rows == 5
-    engine.open.set()
-    await asyncio.gather(first, *others)
-
-
-async def test_a_single_row_waits_for_the_parts_that_have_a_turn_before_it() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_rows=4, max_delay=4.5))
-    batcher.load.learn(rows=1, seconds=1)
-    first = await occupied(engine, batcher)
-    parts = [asyncio.create_task(batcher.submit(rows(n, n, n))) for n in (1, 2)]
-    await let_others_run()
-    assert batcher.refusal() is None  # nobody is in the lane, and a single row has the next turn
-    single = asyncio.create_task(batcher.submit(rows(9)))
-    await let_others_run()
-    assert "the queue holds 7 images, 7 s of work" in str(batcher.refusal())
-    engine.open.set()
-    await asyncio.gather(first, *parts, single)
-
-
-async def test_rows_are_counted_against_the_queue() -> None:
-    engine = Engine()
-    batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))
-    first = await occupied(engine, batcher)
-    fits = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
-    await let_others_run()
-    with pytest.raises(QueueFull, match="the queue holds 3 images"):
-        await batcher.submit(rows(4, 5))
-    assert batcher.load._came == 1 + 3 + 2  # as offered, whether they are let in or not
-    engine.open.set()
-    await asyncio.gather(first, fits)
 
 
 async def test_a_cancelled_caller_is_not_run_and_strands_nobody() -> None:
@@ -598,7 +520,8 @@ async def test_every_deadline_ends_a_wait_and_not_only_the_first(values: tuple[i
     calls = [batcher.submit(rows(*values), deadline=now + wait) for wait in (0.03, 0.01, 0.02)]
     async with asyncio.timeout(10):
         answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [DeadlinePassed] * 3
+    told = "DeadlinePassed('the answer was not ready within the time allowed for one request')"
+    assert [repr(answer) for answer in answers] == [told] * 3
     engine.open.set()
     await first
 
@@ -609,8 +532,10 @@ async def test_a_past_deadline_ends_the_wait_and_the_row_is_not_run() -> None:
     first = await occupied(engine, batcher)
     now = asyncio.get_running_loop().time()
     later = asyncio.create_task(batcher.submit(rows(2), deadline=now + 3600))
-    with pytest.raises(DeadlinePassed):
-        await batcher.submit(rows(1), deadline=now + 0.01)
+    await let_others_run()  # its deadline is the first to be watched
+    async with asyncio.timeout(10):
+        with pytest.raises(DeadlinePassed):
+            await batcher.submit(rows(1), deadline=now + 0.01)
     engine.open.set()
     await asyncio.gather(first, later)
     assert engine.runs == [[0], [2]]
@@ -660,7 +585,21 @@ async def test_a_failed_run_tells_its_callers_and_only_them() -> None:
     assert isinstance(bad, RunError)
     assert isinstance(beside, RunError)
     assert isinstance(bad.__cause__, ArithmeticError)
+    assert bad is not beside  # a shared one would collect the tracebacks of all
     assert not isinstance(good, BaseException)
+
+
+async def test_an_engine_that_is_not_there_tells_each_caller() -> None:
+    async def is_not_there(batch: Floats) -> Floats:
+        raise NotReady("its file has changed")
+
+    batcher = Batcher(is_not_there, Limits())
+    calls = (batcher.submit(rows(n)) for n in (1, 2))
+    one, another = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(one, NotReady)
+    assert isinstance(another, NotReady)
+    assert one.detail == another.detail == "its file has changed"
+    assert one is not another
 
 
 async def test_too_few_results_are_an_error_and_no_shift() -> None:

@@ -4,11 +4,13 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from service.callers import CallerGoneError, Wanted, always
 from service.errands import fetch
+from service.errors import NotReady
 
 NEVER = float("inf")
 
@@ -21,8 +23,20 @@ class Held:
 
     def __call__(self, wanted: Wanted) -> bool:
         self.begun.set()
-        self.go.wait()
+        assert self.go.wait(60)
         return wanted()
+
+
+@contextmanager
+def no_thread_can_be_started() -> Iterator[None]:
+    """As where the system allows no more of them."""
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        yield
 
 
 @pytest.fixture
@@ -36,9 +50,11 @@ async def held(thread: ThreadPoolExecutor) -> AsyncIterator[Held]:
     """What keeps the thread."""
     work = Held()
     task = asyncio.create_task(fetch(thread, work, NEVER, always, lambda: None))
-    await asyncio.to_thread(work.begun.wait)
-    yield work
-    work.go.set()
+    try:
+        assert await asyncio.to_thread(work.begun.wait, 60)
+        yield work
+    finally:
+        work.go.set()
     assert await task
 
 
@@ -80,12 +96,14 @@ async def test_what_is_begun_is_told_that_nobody_waits_and_keeps_its_place_until
     task = asyncio.create_task(
         fetch(thread, lambda wanted: told.append(work(wanted)), NEVER, always, freed.set)
     )
-    await asyncio.to_thread(work.begun.wait)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not freed.is_set()
-    work.go.set()
+    try:
+        assert await asyncio.to_thread(work.begun.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not freed.is_set()
+    finally:
+        work.go.set()
     await freed.wait()
     assert told == [False]
 
@@ -96,3 +114,41 @@ async def test_what_the_work_raises_is_handed_on(thread: ThreadPoolExecutor) -> 
 
     with pytest.raises(ArithmeticError, match="13"):
         await fetch(thread, fails, NEVER, always, lambda: None)
+
+
+async def test_for_want_of_a_thread_it_is_refused_is_nowhere_kept_and_gives_its_place_back(
+    thread: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    work, freed = Held(), list[bool]()
+    with no_thread_can_be_started(), pytest.raises(NotReady):
+        await fetch(thread, work, NEVER, always, lambda: freed.append(True))
+    gone = weakref.ref(work)
+    del work
+    gc.collect()
+    assert (freed, gone()) == ([True], None)
+    assert "can't start new thread" in caplog.text
+    assert await fetch(thread, lambda _: "the next", NEVER, always, lambda: None) == "the next"
+
+
+async def test_what_another_thread_began_while_none_could_be_started_is_told_that_nobody_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, told = Held(), Held(), list[bool]()
+
+    def start(_: threading.Thread) -> None:
+        first.go.set()
+        assert second.begun.wait(60)
+        raise RuntimeError("can't start new thread")
+
+    with ThreadPoolExecutor(2) as threads:
+        before = asyncio.create_task(fetch(threads, first, NEVER, always, lambda: None))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(threading.Thread, "start", start)
+        try:
+            with pytest.raises(NotReady):
+                await fetch(threads, lambda wanted: told.append(second(wanted)), NEVER, always, lambda: None)
+        finally:
+            first.go.set()
+            second.go.set()
+        assert await before
+    assert told == [False]

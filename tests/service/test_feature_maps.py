@@ -134,7 +134,7 @@ async def test_what_nobody_waits_for_opens_no_graph(aside: Aside, shipped: Manif
 
 async def test_aside_refuses_more_than_may_wait(aside: Aside) -> None:
     release = Event()
-    busy = [asyncio.create_task(aside.do(release.wait, NEVER)) for _ in range(2)]
+    busy = [asyncio.create_task(aside.do(lambda: release.wait(60), NEVER)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(QueueFull):
         await aside.do(lambda: None, NEVER)
@@ -148,10 +148,10 @@ async def test_aside_keeps_the_deadline_and_the_place_of_what_it_has_begun(aside
 
     def work() -> None:
         begun.set()
-        release.wait()
+        release.wait(60)
 
     first = asyncio.create_task(aside.do(work, NEVER))
-    await asyncio.to_thread(begun.wait)
+    assert await asyncio.to_thread(begun.wait, 60)
     first.cancel()
     late = asyncio.create_task(aside.do(lambda: None, asyncio.get_running_loop().time() + 0.01))
     await asyncio.sleep(0)

@@ -22,8 +22,9 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from service.app import YOUNG_OBJECTS, create_app
 from service.settings import Settings
 from tests.conftest import serving as in_process
+from tests.service.held import PATIENCE, HeldEngine, waiting
 from tests.service.stripes import encoded, stripe
-from tests.service.test_overload import FailingEngine, HeldEngine, waiting
+from tests.service.test_overload import FailingEngine
 from tests.service.test_protocol import served
 from tests.service.test_uploads import FORM, form
 
@@ -87,7 +88,7 @@ def raw(sent: Sent) -> bytes:
 
 def answered(port: int, request: bytes) -> int:
     """The answer's status, when the connection is closed."""
-    with socket.create_connection(("127.0.0.1", port)) as one:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
         one.sendall(request)
         answer = b""
         while piece := one.recv(65536):
@@ -97,7 +98,7 @@ def answered(port: int, request: bytes) -> int:
 
 def given_up(port: int, request: bytes) -> int:
     """Says no more before there is an answer; the server closes such a connection, and so has noticed it."""
-    with socket.create_connection(("127.0.0.1", port)) as one:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
         one.sendall(request)
         one.shutdown(socket.SHUT_WR)
         while one.recv(65536):
@@ -148,7 +149,7 @@ async def test_who_leaves_while_waiting_for_a_thread_leaves_nothing(artifacts: P
     async with serving(artifacts) as (app, server):
         go, threads = Event(), app.state.service.preparer._threads
         for _ in range(threads._max_workers):
-            threads.submit(go.wait)
+            threads.submit(go.wait, PATIENCE)
 
         def left(port: int, request: bytes) -> int:
             status = given_up(port, request)
@@ -185,17 +186,14 @@ async def test_what_an_engine_fails_over_leaves_nothing(artifacts: Path, sent: S
 @pytest.mark.parametrize("sent", [GOOD[0], GOOD[2]], ids=["gate", "application"])
 async def test_what_finds_the_queue_full_leaves_nothing(artifacts: Path, sent: Sent) -> None:
     async with serving(artifacts, inline_run=0, max_queue_rows=1, max_batch_rows=1) as (app, server):
-        engine = HeldEngine(app)
         model = app.state.service.store.snapshot.find("mnist")
-        running = asyncio.create_task(model.predict(stripe(5)[None]))
-        await asyncio.to_thread(engine.busy.wait)
-        queued = asyncio.create_task(model.predict(stripe(5)[None]))
-        await waiting(app, 1)
-        try:
+        with HeldEngine(app) as engine:
+            running = asyncio.create_task(model.predict(stripe(5)[None]))
+            await engine.until_busy()
+            queued = asyncio.create_task(model.predict(stripe(5)[None]))
+            await waiting(app, 1)
             assert await left_by(server, raw(sent)) == (503, set())
-        finally:
-            engine.go.set()
-            await asyncio.gather(running, queued)
+        await asyncio.gather(running, queued)
 
 
 async def test_the_collector_waits_while_the_service_is_up_and_no_longer(artifacts: Path) -> None:

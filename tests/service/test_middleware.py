@@ -4,11 +4,13 @@ import asyncio
 import errno
 import logging
 import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from service.callers import CallerGoneError
 from service.metrics import Metrics
 from service.middleware import Observer
 
@@ -34,7 +36,9 @@ START: Message = {"type": "http.response.start", "status": 200, "headers": [(b"c
 BODY: Message = {"type": "http.response.body", "body": b"ok"}
 
 
-async def observed(application: Application, scope: Scope, **options: Any) -> list[Message]:
+async def observed(
+    application: Application, scope: Scope, metrics: Metrics | None = None, **options: Any
+) -> list[Message]:
     """What the client is sent."""
     sent: list[Message] = []
 
@@ -44,7 +48,7 @@ async def observed(application: Application, scope: Scope, **options: Any) -> li
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await Observer(application, Metrics(), **options)(scope, receive, send)
+    await Observer(application, metrics or Metrics(), **options)(scope, receive, send)
     return sent
 
 
@@ -66,6 +70,24 @@ async def test_who_is_cancelled_before_an_answer_was_begun_is_told_that_the_serv
     assert b"not-ready" in body["body"]
     with pytest.raises(asyncio.CancelledError):
         await observed(Application(START, error=asyncio.CancelledError()), scope_of())
+
+
+async def test_each_request_is_counted_however_it_ends() -> None:
+    metrics = Metrics()
+    for application in (
+        Application(START, BODY),
+        Application(START, error=RuntimeError("broken")),
+        Application(START, error=asyncio.CancelledError()),
+        Application(error=RuntimeError("broken")),
+        Application(error=CallerGoneError()),
+    ):
+        with suppress(RuntimeError, asyncio.CancelledError):
+            await observed(application, scope_of(), metrics)
+    counts = {line for line in metrics.text({}).splitlines() if line.startswith("convscope_requests_total")}
+    assert counts == {
+        f'convscope_requests_total{{route="(none)",method="GET",status="{status}"}} {count}'
+        for status, count in ((200, 3), (500, 1), (499, 1))
+    }
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])

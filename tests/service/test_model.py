@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 import service.model
 from service.app import create_app
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 from service.load import Load
-from service.model import FLOODED_RUN, LATE, TIMED_RUNS, Model
+from service.model import FLOODED_RUN, LATE, SEVERAL, TIMED_RUNS, Model
 from service.settings import Settings
 from tests.service.stripes import stripe
+from tests.service.test_errands import no_thread_can_be_started
 from tests.service.test_load import flood
 
 IMAGES = stripe(5)[None]
@@ -55,7 +56,7 @@ async def test_a_run_goes_to_a_thread_until_the_loop_is_late_and_again_when_that
         run = asyncio.create_task(model.predict(IMAGES))
         while not engine.threads:  # noqa: ASYNC110 — the engine must be busy before the loop is
             await asyncio.sleep(0)
-        engine.ended.wait()
+        assert engine.ended.wait(60)
         keep_the_loop_for(100 * LATE * model._batcher.load.seconds(1))
         await run
         await model.predict(IMAGES)
@@ -108,6 +109,71 @@ async def test_a_start_waits_for_few_runs_of_a_net_that_takes_longer_than_the_lo
         assert len(engine.threads) == runs
         await model.predict(IMAGES)
     assert (engine.threads[-1] is threading.current_thread()) is inline
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "inline", "run"),
+    [
+        (2.0, (3.0, 3.1), 0, 64),  # one is too long already
+        (2.0, (2.0, 5.5), 1, 64),  # as long as it may be
+        (64.0, (2.0, 5.5), 125, 256),  # half a second for each after the first; half of four parts
+        (4.0, (2.0, 1.0), 65, 128),  # several seem to take less than one: each takes something
+        (1e308, (2.0, 5.5), 256, 256),  # more than a run may have
+    ],
+)
+async def test_of_how_many_images_a_run_is_short_is_told_by_what_one_takes_and_what_several_do(
+    artifacts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float,
+    seconds: tuple[float, float],
+    inline: int,
+    run: int,
+) -> None:
+    monkeypatch.setattr(Model, "_seconds", lambda _, rows: seconds[(1, SEVERAL).index(rows)])
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=limit))
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+    assert (model._inline_rows, model._batcher._admission.run_rows) == (inline, run)
+
+
+async def test_those_refused_together_are_all_counted(app: FastAPI) -> None:
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        for callers in (3, 4):
+            model.count_refused(callers)
+    assert model._batcher.load._came == 7
+
+
+async def test_its_thread_ends_with_the_service(app: FastAPI) -> None:
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        engine = WatchedEngine(model)
+        await model.predict(IMAGES)
+    [thread] = engine.threads
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("keep_open", "rows"), [("all", [1]), ("none", [1, 2, 1])])
+async def test_where_its_thread_cannot_be_started_clients_are_told_to_come_again_and_their_images_are_not_run(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, keep_open: str, rows: list[int]
+) -> None:
+    app = create_app(Settings(artifacts=artifacts, engine="onnxruntime", inline_run=0, keep_open=keep_open))
+    run, infer = list[int](), Model.infer
+
+    def noted(model: Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        run.append(len(images))
+        return infer(model, images)
+
+    async with app.router.lifespan_context(app):
+        model: Model = app.state.service.store.snapshot.find("mnist")
+        monkeypatch.setattr(Model, "infer", noted)
+        with no_thread_can_be_started():
+            for _ in range(3):
+                with pytest.raises(NotReady, match="no thread"):
+                    await model.predict(IMAGES)
+        assert (await model.predict(IMAGES)).argmax() == 5
+    assert run == rows
 
 
 async def test_who_comes_before_the_first_run_waits_no_longer_than_others(

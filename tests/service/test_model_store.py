@@ -17,10 +17,11 @@ from service.app import create_app
 from service.errors import NotReady, UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, file_entry
 from service.model import Model
-from service.model_store import SWEEPS, ModelStore, Snapshot
+from service.model_store import SHORTEST_SWEEP, SWEEPS, ModelStore, Snapshot
 from service.settings import Settings
 from service.standby import Standby
 from tests.service.stripes import stripe, stripes_graph, write_aliases, write_model
+from tests.service.test_errands import no_thread_can_be_started
 
 
 def store_of(artifacts: Path, **settings: Any) -> ModelStore:
@@ -334,8 +335,9 @@ async def test_a_running_service_lets_go_of_idle_engines(artifacts: Path) -> Non
             await asyncio.sleep(0)
 
 
-async def test_idle_engines_are_looked_for_several_times_in_what_they_may_be_idle(
-    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("idle", "pause"), [(100, 100 / SWEEPS), (1e-6, SHORTEST_SWEEP)])
+async def test_idle_engines_are_looked_for_several_times_in_what_they_may_be_idle_but_not_all_the_time(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, idle: float, pause: float
 ) -> None:
     slept = list[float]()
 
@@ -343,11 +345,30 @@ async def test_idle_engines_are_looked_for_several_times_in_what_they_may_be_idl
         slept.append(seconds)
         raise asyncio.CancelledError
 
-    store = store_of(artifacts, keep_open="none", engine_idle=100)
+    store = store_of(artifacts, keep_open="none", engine_idle=idle)
     monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
         await store.tend()
-    assert slept == [100 / SWEEPS]
+    assert slept == [pause]
+
+
+async def test_they_are_looked_for_also_after_there_was_no_thread_to_give_memory_back(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = list[bool]()
+
+    def let_go() -> bool:
+        swept.append(True)
+        if len(swept) > 1:
+            raise asyncio.CancelledError
+        return True
+
+    store = store_of(artifacts, keep_open="none", engine_idle=1e-6)
+    monkeypatch.setattr("service.model_store.SHORTEST_SWEEP", 0)
+    monkeypatch.setattr(store, "let_go", let_go)
+    with no_thread_can_be_started(), pytest.raises(asyncio.CancelledError):
+        await store.tend()
+    assert len(swept) == 2
 
 
 async def test_what_opening_the_models_took_is_given_back(
@@ -429,6 +450,21 @@ async def test_an_engine_that_fails_its_warm_up_when_opened_again_answers_nobody
                 await model.predict(stripe(3)[None])
             assert not is_open(model)
     assert (await model.predict(stripe(3)[None])).argmax() == 3
+
+
+async def test_a_failure_that_nobody_foresaw_is_logged_with_where_it_was(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise ArithmeticError("13")
+
+    model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
+    monkeypatch.setattr(model, "_check", fails)
+    with pytest.raises(NotReady, match="again: it failed in warm-up: ArithmeticError"):
+        await model.predict(stripe(3)[None])
+    told = caplog.records[-1].exc_info
+    assert told is not None
+    assert told[0] is ArithmeticError
 
 
 async def test_files_that_changed_since_the_start_are_not_served(

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from starlette.types import Message
 
 from service.app import create_app
+from service.images import prepare_each
 from service.settings import Settings
+from tests.service.held import PATIENCE, HeldEngine, waiting
 from tests.service.stripes import encoded, stripe, write_model
 from tests.service.test_class_names import write_maps
 
@@ -51,26 +53,6 @@ HEADERS = {
 }
 
 
-class HeldEngine:
-    """Stands before a model's engine: runs wait in their thread until `go` is set."""
-
-    def __init__(self, app: FastAPI, version: str | None = None) -> None:
-        model = app.state.service.store.snapshot.find("mnist", version)
-        self.engine = model._engine
-        self.outputs = self.engine.outputs
-        self.rows = 0
-        self.busy = threading.Event()
-        self.go = threading.Event()
-        model._engine = self
-
-    def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        self.rows += len(images)
-        self.busy.set()
-        self.go.wait()
-        answers: list[NDArray[np.float32]] = self.engine.run(images)
-        return answers
-
-
 class FailingEngine:
     """Its graph cannot be run."""
 
@@ -78,6 +60,12 @@ class FailingEngine:
 
     def run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         raise RuntimeError(f"secret of /srv/models, {len(images)} rows")
+
+
+def of_files(files: list[bytes]) -> dict[str, Any]:
+    """A request of the Open Inference Protocol."""
+    data = [b64encode(one).decode() for one in files]
+    return {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [len(data)], "data": data}]}
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -89,30 +77,23 @@ def small_queue(artifacts: Path) -> FastAPI:
     return create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=2, max_batch_rows=1))
 
 
-async def waiting(app: FastAPI, rows: int, version: str | None = None) -> None:
-    """Until so many rows are queued."""
-    model = app.state.service.store.snapshot.find("mnist", version)
-    while model.waiting_rows < rows:  # noqa: ASYNC110 — the queue tells nobody when it grows
-        await asyncio.sleep(0)
-
-
+@asynccontextmanager
 async def filled(
     app: FastAPI, client: httpx.AsyncClient
-) -> tuple[HeldEngine, list[asyncio.Task[httpx.Response]]]:
-    """The engine, which is busy until it is let go, and the callers: one that it has, and two that its queue holds."""
-    engine = HeldEngine(app)
-    callers = [asyncio.create_task(client.post(URL, content=IMAGE))]
-    await asyncio.to_thread(engine.busy.wait)
-    callers += [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
-    await waiting(app, 2)
-    return engine, callers
+) -> AsyncIterator[list[asyncio.Task[httpx.Response]]]:
+    """The callers: one that the engine has, which is busy for so long, and two that its queue holds."""
+    with HeldEngine(app) as engine:
+        callers = [asyncio.create_task(client.post(URL, content=IMAGE))]
+        await engine.until_busy()
+        callers += [asyncio.create_task(client.post(URL, content=IMAGE)) for _ in range(2)]
+        await waiting(app, 2)
+        yield callers
 
 
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(small_queue: FastAPI) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
-        engine, callers = await filled(small_queue, client)
-        refused = await client.post(URL, content=IMAGE)
-        engine.go.set()
+        async with filled(small_queue, client) as callers:
+            refused = await client.post(URL, content=IMAGE)
         answered = await asyncio.gather(*callers)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json()["type"] == "/problems/queue-full"
@@ -122,9 +103,8 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(small_que
 @pytest.mark.parametrize("path", [URL, "/predict/mnist/top-k", INFER])
 async def test_what_a_full_queue_refuses_is_not_even_looked_at(small_queue: FastAPI, path: str) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
-        engine, callers = await filled(small_queue, client)
-        refused = await client.post(path, content=b"neither an image nor JSON")
-        engine.go.set()
+        async with filled(small_queue, client) as callers:
+            refused = await client.post(path, content=b"neither an image nor JSON")
         await asyncio.gather(*callers)
         looked_at = await client.post(path, content=b"neither an image nor JSON")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
@@ -135,25 +115,23 @@ async def test_images_that_wait_for_an_older_version_are_told_too(artifacts: Pat
     write_model(artifacts, "stripes", "2")
     app = create_app(Settings(artifacts=artifacts, inline_run=0, max_batch_rows=1))
     async with app.router.lifespan_context(app), client_of(app) as client:
-        engine = HeldEngine(app, version="1")
-        first = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
-        await asyncio.to_thread(engine.busy.wait)
-        second = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
-        await waiting(app, 1, version="1")
-        told = (await client.get("/metrics")).text
-        engine.go.set()
+        with HeldEngine(app, version="1") as engine:
+            first = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
+            await engine.until_busy()
+            second = asyncio.create_task(client.post(f"{URL}&version=1", content=IMAGE))
+            await waiting(app, 1, version="1")
+            told = (await client.get("/metrics")).text
         await asyncio.gather(first, second)
     assert 'convscope_waiting_rows{model="stripes"} 1' in told
 
 
 async def test_one_busy_model_keeps_no_other_from_answering(small_queue: FastAPI) -> None:
     async with small_queue.router.lifespan_context(small_queue), client_of(small_queue) as client:
-        engine = HeldEngine(small_queue)
-        first = asyncio.create_task(client.post(URL, content=IMAGE))
-        await asyncio.to_thread(engine.busy.wait)
-        other = await client.post("/predict/cifar10", content=encoded(stripe(2, "cifar10")))
-        assert other.json()["label"] == "class-2"
-        engine.go.set()
+        with HeldEngine(small_queue) as engine:
+            first = asyncio.create_task(client.post(URL, content=IMAGE))
+            await engine.until_busy()
+            other = await client.post("/predict/cifar10", content=encoded(stripe(2, "cifar10")))
+            assert other.json()["label"] == "class-2"
         await first
 
 
@@ -161,12 +139,9 @@ async def test_one_busy_model_keeps_no_other_from_answering(small_queue: FastAPI
 async def test_an_answer_that_is_late_is_a_504(artifacts: Path, path: str, body: bytes) -> None:
     app = create_app(Settings(artifacts=artifacts, inline_run=0, deadline=0.01))
     async with app.router.lifespan_context(app), client_of(app) as client:
-        engine = HeldEngine(app)
-        try:
-            async with asyncio.timeout(60):
+        with HeldEngine(app):
+            async with asyncio.timeout(PATIENCE):
                 answer = await client.post(path, content=body, headers=HEADERS[path])
-        finally:
-            engine.go.set()
     assert answer.status_code == 504
     said = answer.json()
     assert "error" in said if path == INFER else said["type"] == "/problems/deadline-passed"
@@ -197,29 +172,28 @@ async def test_the_time_that_a_client_takes_to_send_is_not_the_services(
 async def test_many_images_of_which_some_are_done_are_not_refused_for_others(
     artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """As many others come between as may wait to be decoded."""
+    """As many others come between as may wait to be decoded, or as would all be late."""
     app = create_app(Settings(artifacts=artifacts, max_batch_rows=2))
     preparer = app.state.service.preparer
     prepare_each, parts = preparer.prepare_each, list[int]()
 
     async def crowded(files: list[bytes], *rest: Any, **options: Any) -> Any:
+        if parts and path.endswith("batch"):  # of /v2 none is done before all are decoded
+            app.state.service.find("cifar10", None)._batcher._admission.begun = 10**12
         prepared = await prepare_each(files, *rest, **options)
         preparer._waiting = preparer._most_waiting
         parts.append(len(files))
         return prepared
 
     monkeypatch.setattr(preparer, "prepare_each", crowded)
-    files = [encoded(stripe(digit, "cifar10")) for digit in range(3)]
-    tensor = {
-        "name": "image", "datatype": "BYTES", "shape": [3], "data": [b64encode(one).decode() for one in files]
-    }  # fmt: skip
+    files = [encoded(stripe(digit, "cifar10")) for digit in (0, 1, 2, 3)]
     async with app.router.lifespan_context(app), client_of(app) as client:
         if path.startswith("/v2"):
-            answer = await client.post(path, json={"inputs": [tensor]})
+            answer = await client.post(path, json=of_files(files))
         else:
             answer = await client.post(path, files=[("files", ("a.png", one)) for one in files])
-    assert (answer.status_code, parts) == (200, [2, 1])
-    assert "class-2" in answer.text
+    assert (answer.status_code, parts) == (200, [2, 2])
+    assert "class-3" in answer.text
 
 
 async def test_who_wants_only_a_layer_does_not_have_the_model_run(artifacts: Path) -> None:
@@ -258,33 +232,49 @@ async def test_stopping_answers_what_was_accepted(artifacts: Path) -> None:
         async with app.router.lifespan_context(app):
             engine = HeldEngine(app)
             accepted = asyncio.create_task(client.post(URL, content=IMAGE))
-            await asyncio.to_thread(engine.busy.wait)
+            await engine.until_busy()
             asyncio.get_running_loop().call_soon(engine.go.set)
         assert (await accepted).json()["label"] == "5"
         assert (await client.post(URL, content=IMAGE)).status_code == 503
 
 
-async def test_the_large_image_of_a_client_that_left_is_not_decoded(
-    artifacts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Left:
-        """What uvicorn receives by, of a client that left with its last byte."""
+LARGE = encoded(np.zeros((99, 99, 1), np.uint8))  # a thread decodes it
+LARGE_BODIES = {
+    URL: LARGE,
+    BATCH: FORM.replace(IMAGE, LARGE),
+    INFER: json.dumps(of_files([LARGE])).encode(),
+}
 
-        disconnected = True
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize(("path", "body"), LARGE_BODIES.items(), ids=LARGE_BODIES)
+async def test_the_large_image_of_a_client_that_left_is_not_decoded(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str, body: bytes, *, left: bool
+) -> None:
+    class Client:
+        """What uvicorn receives by; one that left did so with its last byte."""
+
+        disconnected = left
 
         async def receive(self) -> Message:
-            return {"type": "http.request", "body": encoded(np.zeros((99, 99, 1), np.uint8))}
+            return {"type": "http.request", "body": body}
 
     async def send(_: Message) -> None:
         """Nobody hears it."""
 
     decoded = list[bool]()
-    monkeypatch.setattr("service.preparation.prepare_each", lambda *_, **__: decoded.append(True))
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        decoded.append(True)
+        return prepare_each(*arguments, **options)
+
+    monkeypatch.setattr("service.preparation.prepare_each", noted)
     app = create_app(Settings(artifacts=artifacts))
-    scope = {"type": "http", "method": "POST", "path": "/predict/mnist", "query_string": b"", "headers": []}
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS[path].items()]
+    scope = {"type": "http", "method": "POST", "path": path.partition("?")[0], "query_string": b""}
     async with app.router.lifespan_context(app):
-        await app(scope, Left().receive, send)
-    assert decoded == []
+        await app(scope | {"headers": headers}, Client().receive, send)
+    assert decoded == [True] * (not left)
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES.items(), ids=BODIES)
@@ -297,20 +287,19 @@ async def test_the_row_of_a_client_that_left_is_not_run(artifacts: Path, path: s
         await asyncio.sleep(0)
     port = server.servers[0].sockets[0].getsockname()[1]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        engine = HeldEngine(app)
-        first = asyncio.create_task(client.post(URL, content=IMAGE))
-        await asyncio.to_thread(engine.busy.wait)
-        _, leaving = await asyncio.open_connection("127.0.0.1", port)
-        leaving.write(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {HEADERS[path]['Content-Type']}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
-        await waiting(app, 1)
-        leaving.close()
-        await leaving.wait_closed()
-        await client.get("/health/live")  # a whole turn of the server: it has seen the connection close
-        engine.go.set()
+        with HeldEngine(app) as engine:
+            first = asyncio.create_task(client.post(URL, content=IMAGE))
+            await engine.until_busy()
+            _, leaving = await asyncio.open_connection("127.0.0.1", port)
+            leaving.write(
+                f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {HEADERS[path]['Content-Type']}\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            await waiting(app, 1)
+            leaving.close()
+            await leaving.wait_closed()
+            await client.get("/health/live")  # a whole turn of the server: it has seen the connection close
         assert (await first).json()["label"] == "5"
         assert 'status="499"} 1' in (await client.get("/metrics")).text
     server.should_exit = True

@@ -13,13 +13,14 @@ from PIL import Image
 
 import service.preparation
 from service.callers import CallerGoneError
-from service.errors import DeadlinePassed, NotAnImage, Problem, QueueFull, TooManyPixels
+from service.errors import DeadlinePassed, NotAnImage, NotReady, Problem, QueueFull, TooManyPixels
 from service.images import Prepared, PrepareOptions, prepare_each
 from service.manifest import InputSpec
 from service.preparation import SMALL_BYTES, Preparer, pixels_of
 from tests.service.images.files import MAX_PIXELS, encoded, png, seven
 from tests.service.loop_turns import LoopTurns
 from tests.service.shipped import test_set
+from tests.service.test_errands import no_thread_can_be_started
 
 DIGIT = InputSpec(height=28, width=28, channels=1)
 NEVER = float("inf")
@@ -57,7 +58,7 @@ async def test_digits_in_which_nothing_has_to_be_done_need_no_thread(
     preparer.close()
     prepared = await prepare(preparer, digits)
     assert [one.image.shape for one in prepared if isinstance(one, Prepared)] == [(28, 28, 1)] * 4
-    with pytest.raises(RuntimeError, match="shutdown"):
+    with pytest.raises(NotReady):
         await prepare(preparer, [encoded(seven())])
     assert await prepare(preparer, []) == []
 
@@ -84,7 +85,7 @@ async def test_a_long_file_is_read_by_a_thread_even_if_it_is_a_small_digit(
     assert isinstance(second, Prepared)
     assert np.array_equal([first.image, second.image], IMAGES[:2])
     preparer.close()
-    with pytest.raises(RuntimeError, match="shutdown"):
+    with pytest.raises(NotReady):
         await prepare(preparer, [long, digits[1]])
 
 
@@ -116,7 +117,7 @@ async def test_a_picture_that_takes_longer_than_a_short_run_is_left_to_a_thread(
     one = await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
     assert one.image.shape == (28, 28, 1)
     preparer.close()
-    threads = nullcontext() if by_the_loop else pytest.raises(RuntimeError, match="shutdown")
+    threads = nullcontext() if by_the_loop else pytest.raises(NotReady)
     with threads:
         await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
 
@@ -127,7 +128,7 @@ async def test_sixteen_small_pictures_may_wait_in_place_of_a_large_one(
     held = threading.Event()
 
     def hold(files: list[bytes], *_: object, **__: object) -> list[Problem]:
-        held.wait()
+        assert held.wait(60)
         return [NotAnImage("held")] * len(files)
 
     monkeypatch.setattr(service.preparation, "prepare_each", hold)
@@ -155,7 +156,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go = threading.Event()
 
     def hold(files: list[bytes], *arguments: Any, wanted: Callable[[], bool], **options: Any) -> Any:
-        go.wait()
+        assert go.wait(60)
         return prepare_each(files, *arguments, wanted=wanted, **options)
 
     monkeypatch.setattr(service.preparation, "prepare_each", hold)
@@ -282,6 +283,79 @@ async def test_it_is_given_back_once_also_where_small_pictures_end_last(
     await preparer.prepare(small, DIGIT, PrepareOptions(), NEVER)
     assert (preparer._tidying, given) == (None, [True])
     preparer.close()
+
+
+async def test_there_is_one_time_for_it_and_it_ends_with_the_service(preparer: Preparer) -> None:
+    large = encoded(np.asarray(seven().resize((400, 400))))
+    await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
+    tidying = preparer._tidying
+    assert tidying is not None
+    await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
+    assert preparer._tidying is tidying
+    preparer.close()
+    assert tidying.cancelled()
+
+
+async def test_it_waits_until_nothing_is_being_decoded(held: threading.Event) -> None:
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    files, soon = [encoded(seven())], asyncio.get_running_loop().time() + 0.01
+    running = asyncio.create_task(prepare(preparer, files))
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlinePassed):
+        await preparer.prepare_each(files, DIGIT, PrepareOptions(), soon)
+    async with asyncio.timeout(60):
+        while preparer._errands > 1:  # noqa: ASYNC110 — the place of what is never begun
+            await asyncio.sleep(0)
+    assert preparer._tidying is None
+    held.set()
+    await running
+    assert preparer._tidying is not None
+    preparer.close()
+
+
+async def test_nothing_is_given_back_while_another_is_being_decoded(
+    held: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = threading.Event()
+    monkeypatch.setattr(service.preparation, "give_back", given.set)
+    monkeypatch.setattr(service.preparation, "REST", 0.001)
+    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    small, large = (encoded(np.asarray(seven().resize((side, side)))) for side in (100, 400))
+    held.set()
+    await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
+    held.clear()
+    running = asyncio.create_task(preparer.prepare(small, DIGIT, PrepareOptions(), NEVER))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while preparer._tidying is not None:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
+    assert preparer._large
+    held.set()
+    await running
+    assert await asyncio.to_thread(given.wait, 60)
+    preparer.close()
+
+
+async def test_who_finds_no_thread_is_told_to_come_again_and_keeps_no_place(
+    preparer: Preparer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, failed = threading.Event(), list[object]()
+    monkeypatch.setattr(service.preparation, "give_back", given.set)
+    monkeypatch.setattr(service.preparation, "REST", 0.001)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    data = encoded(seven())
+    with no_thread_can_be_started():
+        for _ in range(2):
+            with pytest.raises(NotReady):
+                await prepare(preparer, [data])
+            with pytest.raises(NotReady):
+                await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
+        async with asyncio.timeout(60):
+            while preparer._tidying is not None:  # noqa: ASYNC110 — nobody is told of it
+                await asyncio.sleep(0)
+    assert len(await prepare(preparer, [data])) == 1
+    assert (preparer._waiting, preparer._errands, preparer._files) == (0, 0, 0)
+    assert (given.is_set(), failed) == (True, [])
 
 
 async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:

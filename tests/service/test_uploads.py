@@ -1,6 +1,6 @@
 """Bodies as they come over the wire, whole and in pieces."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from service.errors import InvalidParameter, NotAnImage, TooManyBytes
 from service.uploads import MAX_HEADS, Upload, read_many, read_one
 
 FORM = 'multipart/form-data; boundary="line"'
+PART = b'--line\r\nContent-Disposition: form-data; name="note"\r\n\r\nx\r\n'
 
 
 def request(content_type: str | None, *chunks: bytes, length: int | bytes | None = None) -> Request:
@@ -102,8 +103,9 @@ async def test_a_parameter_among_the_fields_is_told_where_it_belongs() -> None:
 
 
 async def test_a_form_may_have_text_around_it() -> None:
-    body = b"preamble\r\n" + form(('name="file"', b"abc")) + b"epilogue"
-    assert (await one(FORM, body)).data == b"abc"
+    body = b"preamble\r\n" + form(('name="file"', b"abc")) + b"epilogue" + b"\r\n--line" * 10_001
+    upload = await read_one(request(FORM, body), field="file", max_bytes=len(body))
+    assert upload.data == b"abc"
 
 
 async def test_form_headers_may_come_in_any_case_and_order() -> None:
@@ -134,7 +136,10 @@ async def test_another_content_type_says_what_is_accepted(content_type: str) -> 
         (FORM, b"--line--\r\n", "no field 'file' with a file; its fields: none"),
         (FORM, form(('name="image"', b"abc")), "no field 'file' with a file; its fields: 'image'"),
         (FORM, form(('name="file"', b"a"), ('name="file"', b"b")), "2 files in 'file'; one is expected"),
-        (FORM, b"--line\r\n\r\n\r\n" * 10_002 + b"--line--", "more than 10,000 parts"),
+        (FORM, PART * 10_000 + b"--line--", "no field 'file' with a file; its fields: 'note'"),
+        (FORM, PART * 10_001 + b"--line--", "more than 10,000 parts"),
+        (FORM, PART * 10_000, "closing boundary is missing"),
+        (FORM, PART * 10_001, "more than 10,000 parts"),
     ],
 )
 async def test_a_body_without_an_image_says_what_is_wrong(
@@ -150,6 +155,21 @@ async def test_a_compressed_body_names_the_header() -> None:
     sent.scope["headers"].append((b"content-encoding", b"gzip"))
     with pytest.raises(NotAnImage, match="Content-Encoding is 'gzip'"):
         await read_one(sent, field="file", max_bytes=1000)
+
+
+@pytest.mark.parametrize("coding", [b"Identity", b" identity ", b""])
+async def test_a_body_that_is_said_to_be_as_it_is_is_the_image(coding: bytes) -> None:
+    sent = request("image/png", b"abc")
+    sent.scope["headers"].append((b"content-encoding", coding))
+    assert await read_one(sent, field="file", max_bytes=1000) == Upload(b"abc")
+
+
+async def test_a_body_that_says_nothing_of_more_is_whole() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"abc"}
+
+    sent = Request({"type": "http", "headers": []}, receive)
+    assert await read_one(sent, field="file", max_bytes=1000) == Upload(b"abc")
 
 
 async def test_too_long_a_body_is_refused_before_it_is_read() -> None:
@@ -198,6 +218,16 @@ async def test_headers_that_take_long_to_read_are_not_read_without_end(line: str
         body = part * count + b"--line--\r\n"
         with pytest.raises(InvalidParameter, match=reason):
             await read_many(request(FORM, body), field="files", max_bytes=len(body), max_files=9)
+
+
+async def test_headers_may_be_as_long_as_the_limit() -> None:
+    head = b'\r\nContent-Disposition: form-data; name="file"\r\nX: '
+    for more, taken in ((0, True), (1, False)):
+        body = b"--line" + head + b"x" * (MAX_HEADS - len(head) + more) + b"\r\n\r\nabc\r\n--line--"
+        refused = nullcontext() if taken else pytest.raises(InvalidParameter, match="have more than 262,144")
+        with refused:
+            upload = await read_one(request(FORM, body), field="file", max_bytes=len(body))
+            assert upload.data == b"abc"
 
 
 async def test_of_many_long_names_some_are_told_in_part() -> None:

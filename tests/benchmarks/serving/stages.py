@@ -17,8 +17,9 @@ from pydantic_core import to_json
 from starlette.routing import BaseRoute
 from starlette.types import Message, Scope
 
+from service.admission import Limits
 from service.app import create_app
-from service.batcher import Batcher, Limits
+from service.batcher import Batcher
 from service.dependencies import FILE_FIELD
 from service.gate import Gate
 from service.images import PrepareOptions, prepare

@@ -1,0 +1,228 @@
+"""Whom the batcher refuses: with runs that the tests hold open, so that nothing depends on time."""
+
+import asyncio
+
+import pytest
+
+from service.admission import Limits
+from service.batcher import Batcher
+from service.errors import QueueFull
+from tests.service.test_batcher import Engine, Floats, flooded, let_others_run, occupied, rows
+from tests.service.test_load import flood
+
+
+async def test_a_single_row_is_refused_when_it_would_wait_too_long_and_a_long_part_is_not() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_delay=1e-9))
+    batcher.load.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    # Nobody waits yet, so there is nothing that could be too long.
+    second = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    with pytest.raises(QueueFull, match=r"the queue holds 1 image, .* s of work; the limit is 1e-09 s"):
+        await batcher.submit(rows(2))
+    assert batcher.refusal() is not None
+    part = asyncio.create_task(batcher.submit(rows(3, 4)))
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, second, part)
+    assert sorted(engine.runs[1]) == [1, 3, 4]
+    assert batcher.refusal() is None
+
+
+async def test_while_most_are_refused_the_queue_is_short() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_delay=10.5, max_overload_delay=4.5))
+    batcher.load.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(10)]
+    await let_others_run()
+    assert "the limit is 10 s" in str(batcher.refusal())
+    flooded(batcher)
+    assert "the limit is 4.5 s" in str(batcher.refusal())
+    engine.open.set()
+    await asyncio.gather(first, *waiting)
+    # The same flood finds no more than four waiting from now on.
+    first = await occupied(engine, batcher)
+    waiting = [asyncio.create_task(batcher.submit(rows(n))) for n in range(20)]
+    await let_others_run()
+    assert batcher.waiting_rows == 4
+    engine.open.set()
+    answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+    assert sum(isinstance(answer, QueueFull) for answer in answers) == 16
+
+
+async def test_who_is_let_in_counts_before_being_in_the_queue() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_queue=2))
+    assert [batcher.admit_coming() is None for _ in range(4)] == [True, True, False, False]
+    assert "the queue holds 2 images; the limit is 2" in str(batcher.admit_coming())
+    await asyncio.sleep(0)
+    assert batcher.admit_coming() is None  # none of them came
+
+
+async def test_who_comes_long_after_a_flood_is_refused_for_it_no_more() -> None:
+    batcher = Batcher(Engine(), Limits(max_delay=100, max_queue=50, max_overload_delay=0.001))
+    batcher.load.learn(rows=1, seconds=1)
+    flood(batcher.load, until=asyncio.get_running_loop().time() - 10)
+    assert batcher.load.overloaded
+    assert [batcher.admit_coming() is None for _ in range(10)] == [True] * 10
+
+
+async def test_when_few_are_refused_again_the_queue_is_long_again() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=1, max_delay=10.5, max_overload_delay=0.5))
+    batcher.load.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    waiting = asyncio.create_task(batcher.submit(rows(1)))
+    await let_others_run()
+    flooded(batcher)
+    assert batcher.load.overloaded
+    engine.open.set()
+    await asyncio.gather(first, waiting)
+    for _ in range(200):
+        await batcher.submit(rows(0))
+    assert not batcher.load.overloaded
+    first = await occupied(engine, batcher)
+    others = [asyncio.create_task(batcher.submit(rows(n))) for n in range(5)]
+    await let_others_run()
+    assert batcher.waiting_rows == 5
+    engine.open.set()
+    await asyncio.gather(first, *others)
+
+
+async def test_a_single_row_waits_for_the_parts_that_have_a_turn_before_it() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=4, max_delay=4.5))
+    batcher.load.learn(rows=1, seconds=1)
+    first = await occupied(engine, batcher)
+    parts = [asyncio.create_task(batcher.submit(rows(n, n, n))) for n in (1, 2)]
+    await let_others_run()
+    assert batcher.refusal() is None  # nobody is in the lane, and a single row has the next turn
+    single = asyncio.create_task(batcher.submit(rows(9)))
+    await let_others_run()
+    assert "the queue holds 7 images, 7 s of work" in str(batcher.refusal())
+    engine.open.set()
+    await asyncio.gather(first, *parts, single)
+
+
+async def test_rows_are_counted_against_the_queue() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))
+    first = await occupied(engine, batcher)
+    fits = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
+    await let_others_run()
+    with pytest.raises(QueueFull, match="the queue holds 3 images"):
+        await batcher.submit(rows(4, 5))
+    assert batcher.load._came == 1 + 3 + 2  # as offered, whether they are let in or not
+    engine.open.set()
+    await asyncio.gather(first, fits)
+
+
+async def test_neither_single_rows_nor_parts_keep_the_others_out() -> None:
+    """Where nobody of their kind waits, one is let in, whatever the queue holds of the other."""
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=8, max_queue=4))
+    first = await occupied(engine, batcher)
+    singles = [asyncio.create_task(batcher.submit(rows(n))) for n in range(4)]
+    await let_others_run()
+    assert batcher.refusal() is not None
+    part = asyncio.create_task(batcher.submit(rows(1, 2, 3)))
+    await let_others_run()
+    with pytest.raises(QueueFull):
+        await batcher.submit(rows(1, 2, 3))
+    engine.open.set()
+    await asyncio.gather(first, part, *singles)
+
+    first = await occupied(engine, batcher)
+    part = asyncio.create_task(batcher.submit(rows(1, 2, 3, 4)))
+    await let_others_run()
+    assert batcher.admit_coming() is None
+    assert batcher.admit_coming() is not None
+    single = asyncio.create_task(batcher.submit(rows(5)))
+    engine.open.set()
+    await asyncio.gather(first, part, single)
+
+
+async def test_what_is_begun_is_not_refused_however_full_the_queue_is() -> None:
+    async def lets_others_run(batch: Floats) -> Floats:
+        await let_others_run()
+        return batch
+
+    batcher = Batcher(lets_others_run, Limits(max_rows=2, max_queue=4))
+    many = asyncio.create_task(batcher.submit(rows(*range(8))))
+    others = [asyncio.create_task(batcher.submit(rows(*range(8)), goes_on=True)) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert batcher.waiting_rows == 10
+    with pytest.raises(QueueFull):
+        await batcher.submit(rows(1, 2))
+    answers = await asyncio.gather(many, *others)
+    assert [len(answer) for answer in answers] == [4] * 5
+
+
+async def test_what_would_be_late_together_is_not_begun() -> None:
+    """Their parts take turns: all of them would be late, and every run for nothing."""
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    batcher.load.learn(100, 1.0)
+    late = asyncio.get_running_loop().time() + 10  # in half of which 500 rows are run
+    first = await occupied(engine, batcher)
+    alone = asyncio.create_task(batcher.submit(rows(*range(600)), deadline=late))
+    await let_others_run()
+    with pytest.raises(
+        QueueFull, match=r"^600 images of .* with 2 more there would be 6 s of work, and .* is [45]"
+    ):
+        await batcher.submit(rows(1, 2), deadline=late)
+    engine.open.set()
+    await asyncio.gather(first, alone)
+
+    first = await occupied(engine, batcher)
+    fit = [asyncio.create_task(batcher.submit(rows(*range(n)), deadline=late)) for n in (65, 425)]
+    await let_others_run()
+    with pytest.raises(QueueFull):
+        await batcher.submit(rows(*range(100, 120)), deadline=late)
+    rest = batcher.submit(rows(*range(100, 120)), deadline=late, goes_on=True)
+    others = [asyncio.create_task(one) for one in (rest, batcher.submit(rows(1), deadline=late))]
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, *fit, *others)
+    assert sum(run.count(119) for run in engine.runs) == 3  # of 600 and 425 rows, and of those that went on
+
+
+@pytest.mark.parametrize("gone", ["cancelled", "failed"])
+async def test_rows_of_who_is_gone_are_under_way_no_more(gone: str) -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    batcher.load.learn(100, 1.0)
+    late = asyncio.get_running_loop().time() + 10
+    first = await occupied(engine, batcher)
+    many = asyncio.create_task(batcher.submit(rows(*range(450)), deadline=late, wanted=lambda: False))
+    await let_others_run()
+    if gone == "cancelled":
+        many.cancel()
+    engine.open.set()
+    await asyncio.gather(first, many, return_exceptions=True)
+    await occupied(engine, batcher)
+    another = [asyncio.create_task(batcher.submit(rows(*range(225)), deadline=late)) for _ in range(2)]
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(*another)
+
+
+@pytest.mark.parametrize(("singles", "more"), [(10, 440), (63, 387), (64, 200), (200, 200)])
+async def test_single_rows_take_every_second_turn_from_what_would_be_late(singles: int, more: int) -> None:
+    """As long as there are enough of them for a run, since others come then."""
+    engine = Engine()
+    batcher = Batcher(engine, Limits())
+    batcher.load.learn(100, 1.0)
+    late = asyncio.get_running_loop().time() + 10
+    first = await occupied(engine, batcher)
+    many = asyncio.create_task(batcher.submit(rows(*range(40)), deadline=late))
+    others = [asyncio.create_task(batcher.submit(rows(n), deadline=late)) for n in range(singles)]
+    await let_others_run()
+    with pytest.raises(QueueFull):
+        await batcher.submit(rows(*range(more + 20)), deadline=late)
+    fits = asyncio.create_task(batcher.submit(rows(*range(more)), deadline=late))
+    await let_others_run()
+    engine.open.set()
+    await asyncio.gather(first, many, fits, *others)
