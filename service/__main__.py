@@ -23,6 +23,7 @@ _PREFIX = "CONVSCOPE_"
 
 
 def main() -> None:
+    _open_standard_files()
     # Every worker reads its settings from the environment, so that is where arguments go: checked like the others.
     arguments = {name: value for name, value in vars(_parser().parse_args()).items() if value is not None}
     os.environ.update({f"CONVSCOPE_{name.upper()}": value for name, value in arguments.items()})
@@ -57,6 +58,16 @@ def main() -> None:
         workers.run_several(uvicorn.Config(**options))
     else:
         uvicorn.run(**options)
+
+
+def _open_standard_files() -> None:
+    """Those that whoever starts this has closed lead nowhere. What is opened next would get their numbers, and what is
+    started here a connection or a model's file to write to; uvloop's library does not even start it."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    if sys.stderr is None:  # Python's own, where there was none
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _allow_files() -> None:

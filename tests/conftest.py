@@ -1,8 +1,10 @@
 """Fixtures that every test may use."""
 
+import os
+import re
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,27 @@ PATIENT = {
     "deadline": 100.0,
     "figure_time": 100.0,
 }  # settings: figures are drawn when nothing else is to be done
+
+SET = re.compile("CONVSCOPE_.*|PORT|WEB_CONCURRENCY|.*_PROXY", re.IGNORECASE)
+"""variables that decide what the service does and whom its clients ask; by any case of letters"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before tests are collected: some have an application made for them then."""
+    context = ExitStack()
+    context.enter_context(nothing_set())
+    config.add_cleanup(context.close)
+
+
+@contextmanager
+def nothing_set() -> Iterator[None]:
+    """Without the variables that settings and proxies are read from, which a shell may have set. Where the original
+    data are is no setting of the service's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - {"CONVSCOPE_DATA"}:
+            if SET.fullmatch(name):
+                patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

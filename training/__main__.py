@@ -4,6 +4,7 @@ Commands import what they need when they run: TensorFlow takes seconds, and `lis
 """
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -126,6 +127,8 @@ def main(argv: list[str]) -> int:
     """Parse, do, and turn what a person can mend into one line instead of a trace."""
     # Before TensorFlow is imported. What it says already while it is imported, `quiet` withholds.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a ? for what an output that is not UTF-8 has no letter for
     arguments = parser().parse_args(argv)
     command = shlex.join(["python", "-m", "training", *argv])
     try:

@@ -27,33 +27,33 @@ DIGITS = (
 @pytest.mark.parametrize(
     ("script", "words", "said"),
     [
-        (wild_digits.main, "--images 0", "'0' is not a whole number from 1 to 5000"),
-        (wild_digits.main, "--images 5001", "'5001' is not a whole number from 1 to 5000"),
-        (wild_digits.main, "--model nosuch", DIGITS),
-        (wild_digits.main, "--model cifar10", DIGITS),
-        (wild_digits.main, "--model nosuch.onnx", DIGITS),
+        (wild_digits.main, ["--images", "0"], "'0' is not a whole number from 1 to 5000"),
+        (wild_digits.main, ["--images", "5001"], "'5001' is not a whole number from 1 to 5000"),
+        (wild_digits.main, ["--model", "nosuch"], DIGITS),
+        (wild_digits.main, ["--model", "cifar10"], DIGITS),
+        (wild_digits.main, ["--model", "nosuch.onnx"], DIGITS),
+        (wild_digits.main, ["--model", str(PHOTOGRAPHS)], "no digits of [N,28,28,1]"),
+        (training_speed.main, ["nosuch"], "'nosuch' is none of mnist-compact, "),
+        (training_speed.main, ["mnist-baseline"], "'mnist-baseline' is none of mnist-compact, "),
+        (training_speed.main, ["--images", "0"], "'0' is not a whole number from 1 on"),
+        (training_speed.main, ["--images", "45001"], "there are 45,000 to train cifar10-fast on"),
         (
-            wild_digits.main,
-            f"--model {PHOTOGRAPHS}",
-            "no digits of [N,28,28,1]",
+            training_speed.main,
+            ["mnist-compact", "--images", "55001"],
+            "there are 55,000 to train mnist-compact on",
         ),
-        (training_speed.main, "nosuch", "'nosuch' is none of mnist-compact, "),
-        (training_speed.main, "mnist-baseline", "'mnist-baseline' is none of mnist-compact, "),
-        (training_speed.main, "--images 0", "'0' is not a whole number from 1 on"),
-        (training_speed.main, "--images 45001", "there are 45,000 to train cifar10-fast on"),
-        (training_speed.main, "mnist-compact --images 55001", "there are 55,000 to train mnist-compact on"),
-        (calibration.main, "--repeats 0", "'0' is not a whole number from 1 on"),
+        (calibration.main, ["--repeats", "0"], "'0' is not a whole number from 1 on"),
     ],
 )
 def test_what_is_impossible_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     script: Callable[[], None],
-    words: str,
+    words: list[str],
     said: str,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["script", *words.split()])
+    monkeypatch.setattr(sys, "argv", ["script", *words])
     with pytest.raises(SystemExit) as exited:
         script()
     assert said in (capsys.readouterr().err or str(exited.value))

@@ -70,6 +70,20 @@ async def test_it_does_not_matter_how_a_long_head_was_cut(full: Full, cut: Seque
     writer.close()
 
 
+async def test_a_head_is_refused_as_soon_as_it_is_too_long_and_not_when_it_ends(full: Full) -> None:
+    """Its first piece counts too, or every connection could keep two."""
+    reader, writer = await full.connect()
+    writer.write(GET + b"\r\n")
+    await answer(reader)
+    connection = only(full)
+    connection.data_received(GET + b"x: " + b"x" * (MOST_HEAD - 1000) + b"\r\nx: y\r\nx: ")
+    assert not connection._deaf
+    connection.data_received(b"y" * 1000)
+    assert connection._deaf
+    assert (await answer(reader))[0] == 431
+    writer.close()
+
+
 async def test_many_short_requests_in_one_piece_are_no_long_one(full: Full) -> None:
     reader, writer = await full.connect()
     writer.write(GET + b"\r\n")

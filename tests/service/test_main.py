@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from service.settings import ROOT
 
+NOWHERE = f"{'a' * 64}.example"  # no name of a host: the service gets as far as to listen
 IMPORT = """
 import multiprocessing, time
 time.sleep = lambda seconds: print("waits", seconds)
@@ -54,3 +56,12 @@ for name in ("convscope", "uvicorn"):
     )
     [line] = done.stderr.splitlines()
     assert line.endswith(" INFO convscope.access: GET /models 200")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such shell")
+def test_where_standard_error_was_closed_a_misspelt_setting_keeps_nothing_from_starting() -> None:
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "service", "--host", NOWHERE]
+    done = subprocess.run(  # noqa: S603
+        command, cwd=ROOT, env={**os.environ, "CONVSCOPE_KEEPALIVE": "5"}, timeout=60, check=False
+    )
+    assert done.returncode == STARTUP_FAILURE

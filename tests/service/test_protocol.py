@@ -19,9 +19,10 @@ from service import flood, protocol
 from service.app import create_app
 from service.protocol import http_protocol
 from service.settings import Settings
+from tests.service.held import PATIENCE, HeldEngine, waiting
 from tests.service.stripes import encoded, stripe
 from tests.service.test_load import flood as refuse_many
-from tests.service.test_overload import URL, HeldEngine, client_of, waiting
+from tests.service.test_overload import URL, client_of
 
 IMAGE = encoded(stripe(5))
 
@@ -62,12 +63,12 @@ class Full:
         return await asyncio.open_connection("127.0.0.1", port)
 
     async def hold(self, writer: StreamWriter) -> None:
-        """Makes room for a request of this client, and returns when the engine has it; for ever, unless it may go."""
+        """Makes room for a request of this client, and returns when the engine has it, until it may go."""
         await self.make_room()
         self.engine.busy.clear()
         self.engine.go.clear()
         writer.write(request())
-        await asyncio.to_thread(self.engine.busy.wait)
+        await self.engine.until_busy()
 
     async def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> tuple[StreamReader, StreamWriter, Any]:
         """A client, and its connection, from which no more is read: of its second request the end is to come."""
@@ -84,8 +85,9 @@ class Full:
     async def make_room(self) -> None:
         """The engine finishes what it has, and holds no run any more."""
         self.engine.go.set()
-        while self.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110 — tells nobody
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE):
+            while self.app.state.service.store.snapshot.find("mnist")._batcher.busy:  # noqa: ASYNC110 — tells nobody
+                await asyncio.sleep(0)
 
     async def count(self, status: int, route: str = "/predict/{model}", method: str = "POST") -> int:
         async with client_of(self.app) as client:
@@ -97,16 +99,14 @@ class Full:
 @pytest.fixture
 async def full(artifacts: Path) -> AsyncIterator[Full]:
     app = create_app(Settings(artifacts=artifacts, inline_run=0, max_queue_rows=1, max_batch_rows=1))
-    async with served(app) as server:
-        engine = HeldEngine(app)
-        async with client_of(app) as client:
+    async with served(app) as server, client_of(app) as client:
+        with HeldEngine(app) as engine:
             first = asyncio.create_task(client.post(URL, content=IMAGE))
-            await asyncio.to_thread(engine.busy.wait)
+            await engine.until_busy()
             second = asyncio.create_task(client.post(URL, content=IMAGE))
             await waiting(app, 1)
             yield Full(app, server, engine)
-            engine.go.set()
-            await asyncio.gather(first, second)
+        await asyncio.gather(first, second)
 
 
 async def test_it_refuses_as_the_application_would(full: Full) -> None:
@@ -151,6 +151,21 @@ async def test_a_body_may_come_in_pieces(
         await writer.drain()
         writer.write(request()[at:])
         assert await answer(reader) == expected
+    writer.close()
+
+
+async def test_what_comes_of_a_body_is_added_without_copying_what_came_before(full: Full) -> None:
+    """In a hundred thousand pieces that would be the square of it."""
+    await full.make_room()
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 200
+    connection: Any = next(iter(full.server.server_state.connections))
+    for piece in (request()[:-50], request()[-50:-20]):  # in one turn: nobody has taken the first
+        connection.data_received(piece)
+    assert isinstance(connection.cycle.body, bytearray)
+    connection.data_received(request()[-20:])
+    assert (await answer(reader))[0] == 200
     writer.close()
 
 
@@ -230,10 +245,16 @@ async def test_a_flood_of_refusals_ends_with_the_loops_turn_and_every_request_is
         writer.close()
 
 
-async def test_who_has_often_rested_and_asks_again_at_once_rests_longer_and_is_answered(
-    full: Full, monkeypatch: pytest.MonkeyPatch
+LONG = 0.0123  # seconds, which nothing else takes
+
+
+@pytest.mark.parametrize(
+    ("at_once", "expected"), [(3600.0, [*[0] * protocol.OFTEN, 1, 2]), (0.0, [0] * (protocol.OFTEN + 2))]
+)
+async def test_who_has_often_rested_rests_longer_if_asking_again_at_once_and_is_answered(
+    full: Full, monkeypatch: pytest.MonkeyPatch, at_once: float, expected: list[int]
 ) -> None:
-    loop, rest = asyncio.get_running_loop(), 0.0123
+    loop = asyncio.get_running_loop()
     rests: list[float] = []
     call_later = loop.call_later
 
@@ -242,14 +263,14 @@ async def test_who_has_often_rested_and_asks_again_at_once_rests_longer_and_is_a
         return call_later(delay, *call)
 
     monkeypatch.setattr(loop, "call_later", noted)
-    monkeypatch.setattr(protocol, "AT_ONCE", 3600.0)
+    monkeypatch.setattr(protocol, "AT_ONCE", at_once)
     monkeypatch.setattr(flood, "ENOUGH", 0)
-    monkeypatch.setattr(protocol, "LONG_REST", rest)
+    monkeypatch.setattr(protocol, "LONG_REST", LONG)
     reader, writer = await full.connect()
-    for long_rests in (*[0] * protocol.OFTEN, 1, 2):
+    for long_rests in expected:
         writer.write(request())
         assert (await answer(reader))[0] == 503
-        assert rests.count(rest) == long_rests
+        assert rests.count(LONG) == long_rests
     await full.make_room()
     writer.write(request())
     assert (await answer(reader))[0] == 200
@@ -617,4 +638,14 @@ async def test_nonsense_in_place_of_a_body_is_told_at_once(full: Full) -> None:
     reader, writer = await full.connect()
     writer.write(chunked([5])[: -len(b"0\r\n\r\n") - 30] + b"nonsense\r\n" * 5)
     assert b"HTTP/1.1 400 " in await reader.read()
+    writer.close()
+
+
+async def test_nonsense_in_place_of_a_body_is_told_after_the_answer_to_what_came_before(full: Full) -> None:
+    await full.make_room()
+    reader, writer = await full.connect()
+    head, *_ = chunked([]).partition(b"\r\n\r\n")
+    writer.write(request() + head + b"\r\n\r\n5\r\nhello\r\nZZZ\r\n")
+    assert [(await answer(reader))[0] for _ in range(2)] == [200, 400]
+    assert await reader.read() == b""
     writer.close()

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from service.settings import ROOT
+from tests.service.held import PATIENCE
 from tests.service.shipped import linked
 from tests.service.stripes import encoded, stripe
 
@@ -39,10 +40,11 @@ class Server:
     async def stopped_accepting(self) -> None:
         """Returns when nobody listens any more."""
         with suppress(ConnectionRefusedError, ConnectionResetError):
-            while True:
-                _, writer = await self.connect()
-                writer.close()
-                await writer.wait_closed()
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    _, writer = await self.connect()
+                    writer.close()
+                    await writer.wait_closed()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal; the rest of the log is in `lines` when it is over."""
@@ -57,25 +59,36 @@ class Server:
 
 @asynccontextmanager
 async def served(
-    artifacts: Path, *arguments: str, program: Sequence[str] = ("-m", "service"), **settings: str
+    artifacts: Path,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "service"),
+    by: Sequence[str] = (),
+    **settings: str,
 ) -> AsyncIterator[Server]:
-    """Starts a server on a free port and ends it whatever happens."""
+    """Starts a server on a free port and ends it whatever happens; `by` is a command that becomes the one after it."""
     environment = {**os.environ, "CONVSCOPE_ARTIFACTS": str(artifacts), "PORT": "0", **settings}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *program, *arguments, cwd=ROOT, env=environment, stderr=PIPE
+        *by, sys.executable, *program, *arguments, cwd=ROOT, env=environment, stderr=PIPE
     )
+    lines: list[str] = []
     try:
-        assert process.stderr is not None
-        lines: list[str] = []
-        while not (match := re.search(r"running on http://127\.0\.0\.1:(\d+)", lines[-1] if lines else "")):
-            line = await process.stderr.readline()
-            assert line, "\n".join(lines)
-            lines.append(line.decode())
-        yield Server(process, int(match[1]), lines)
+        yield Server(process, await _port(process, lines), lines)
     finally:
         if process.returncode is None:
             process.kill()
             await process.communicate()
+
+
+async def _port(process: Process, lines: list[str]) -> int:
+    """Where it listens, as soon as it says so; what it has logged by then is added to the lines."""
+    assert process.stderr is not None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while line := (await process.stderr.readline()).decode():
+                lines.append(line)
+                if match := re.search(r"running on http://127\.0\.0\.1:(\d+)", line):
+                    return int(match[1])
+    pytest.fail("\n".join(["it has not said that it runs", *lines]))
 
 
 async def test_a_server_answers_and_stops_cleanly(artifacts: Path) -> None:
@@ -92,9 +105,13 @@ async def test_a_server_answers_and_stops_cleanly(artifacts: Path) -> None:
         assert not any("POST" in line or "Traceback" in line for line in server.lines)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such shell")
 async def test_a_figure_is_drawn_by_a_process_that_the_servers_own_loop_starts(tmp_path: Path) -> None:
+    """Also where standard input and output were closed: other files would get their numbers, and that process the
+    files."""
     artifacts = linked(tmp_path, "mnist-baseline")
-    async with served(artifacts, CONVSCOPE_DEADLINE="100", CONVSCOPE_FIGURE_TIME="100") as server:
+    closing = ("sh", "-c", 'exec "$@" <&- >&-', "sh")
+    async with served(artifacts, by=closing, CONVSCOPE_DEADLINE="100", CONVSCOPE_FIGURE_TIME="100") as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
             answer = await client.get("/models/mnist-baseline/confusion-matrix?format=png")
         assert (answer.status_code, answer.content[1:4]) == (200, b"PNG")
@@ -224,3 +241,19 @@ assert there == (MOST_FILES if most == resource.RLIM_INFINITY else min(most, MOS
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
 def test_as_many_files_may_be_open_as_the_system_allows() -> None:
     subprocess.run([sys.executable, "-c", FEW_FILES], cwd=ROOT, check=True)  # noqa: S603
+
+
+# Standard files closed by whoever starts it, in a process of its own.
+CLOSED = """
+import os, sys
+from service.__main__ import _open_standard_files
+os.closerange(0, 3)
+_open_standard_files()
+nowhere = os.stat(os.devnull)
+there = [os.path.samestat(os.fstat(one), nowhere) and os.get_inheritable(one) for one in range(3)]
+sys.exit(there != [True] * 3)
+"""
+
+
+def test_standard_files_that_were_closed_lead_nowhere_here_and_in_what_is_started() -> None:
+    subprocess.run([sys.executable, "-c", CLOSED], cwd=ROOT, check=True)  # noqa: S603

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import ROOT, Settings
+from tests.conftest import nothing_set
 
 
 def test_every_setting_has_a_default_and_says_why() -> None:
@@ -27,6 +28,19 @@ def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     settings = Settings()
     assert (settings.artifacts, settings.max_batch_rows) == (tmp_path, 8)
     assert settings.cors_origins == ["https://example.org"]
+
+
+def test_what_a_shell_has_set_is_not_heeded_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"CONVSCOPE_DATA": "/data", "REPORT": "1"}
+    dropped = {"port": "1", "WEB_CONCURRENCY": "2", "Convscope_Host": "::", "CONVSCOPE_LOG_LEVEL": "error"}
+    for name, value in {**kept, **dropped, "HTTP_PROXY": "http://x:1", "no_proxy": "y"}.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with nothing_set():
+        assert Settings() == Settings.model_construct()
+        assert kept.items() <= os.environ.items()
+        assert not [name for name in os.environ if name.lower().endswith("_proxy")]
+    assert os.environ == before
 
 
 @pytest.mark.parametrize(("name", "field"), [("PORT", "port"), ("WEB_CONCURRENCY", "workers")])

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,15 @@ def test_list_names_every_experiment_with_the_figures_of_its_manifest(
         assert name in table
     assert "126,786" in table
     assert "98.83%" in table
+
+
+def test_what_an_output_has_no_letter_for_is_a_question_mark() -> None:
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "training", "list"]
+    done = subprocess.run(command, env=ascii_only, capture_output=True, check=True, cwd=PYPROJECT.parent)  # noqa: S603
+    assert b"mnist-baseline" in done.stdout
+    assert b"?" in done.stdout
+    assert done.stderr == b""
 
 
 def test_list_and_fetch_start_without_tensorflow() -> None:
@@ -114,8 +124,9 @@ def _break_import(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_missing_data_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["preprocess", "mnist", "--data", str(tmp_path)]) == 1
-    assert f"run `python -m training fetch --data {tmp_path}`" in capsys.readouterr().err
+    folder = tmp_path / "a b"
+    assert main(["preprocess", "mnist", "--data", str(folder)]) == 1
+    assert f"run `python -m training fetch --data '{folder}'`" in capsys.readouterr().err
 
 
 def test_export_before_training_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,10 +130,9 @@ def _finish(
 
 
 def _print(text: str) -> None:
-    """A terminal gets ? for what it cannot show, and one that was closed, or `head`, nothing."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    """A terminal that was closed gets nothing, nor does `head` that has left."""
     try:
-        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+        print(text, flush=True)
     except OSError:
         with suppress(OSError):  # else Python tries it again when it ends, and ends with an error of its own
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from service.settings import ROOT
 from tests.benchmarks.serving import __main__, command, wrk
 from tests.benchmarks.serving.bench import FULL, SHORT, Bench, Cores, Section
 from tests.benchmarks.serving.child import free_port
@@ -221,6 +223,13 @@ def test_where_there_is_no_proc_one_line_says_so(
     said = capsys.readouterr().err
     assert said.startswith("needs Linux")
     assert said.count("\n") == 1
+
+
+def test_what_an_output_has_no_letter_for_is_a_question_mark() -> None:
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-m", "tests.benchmarks.serving", "--help"]
+    done = subprocess.run(words, env=ascii_only, cwd=ROOT, capture_output=True, check=True)  # noqa: S603
+    assert b"[--only SECTION ?]" in done.stdout
 
 
 def test_without_wrk_nothing_is_begun(
