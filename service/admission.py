@@ -7,10 +7,10 @@ from service.errors import QueueFull, counted
 from service.lanes import Lanes
 from service.load import Load
 
-PROMISED = 0.5
-"""Of the time that many rows have, what they and those of all others under way may take for them to be begun. They are
-run part by part in turns, so that all would be late together where too many are: the engine would work for nobody. The
-rest is for single rows, and for parts that take longer than the latest did."""
+PROMISED = 0.8
+"""Of the time that many rows have, what they and what takes turns with them may take, by the latest runs, for more to
+be begun. Above what the engine can do all would be late together, and every run for nobody. The rest is for runs that
+take longer than the latest did."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class Limits:
     run may wait however long they take"""
 
 
+class Begun:
+    """A request for many rows, which are run part by part, in turns with the parts of others."""
+
+    __slots__ = ("deadline", "left")
+
+    def __init__(self, left: int, deadline: float) -> None:
+        self.left = left
+        """rows that are not done"""
+        self.deadline = deadline
+        """of all of them, on the loop's clock"""
+
+
 class Admission:
     """To one queue, `waiting`, whose runs are of `run_rows`."""
 
@@ -39,8 +51,8 @@ class Admission:
         self.run_rows = run_rows
         """rows of a full run"""
         self.running_rows = 0
-        self.begun = 0
-        """rows of all long submissions under way, those that are done of them too"""
+        self.begun: set[Begun] = set()
+        """what is under way"""
         self.coming = 0
         """single rows that were let in and will be here in the loop's next turn"""
         self.came = 0
@@ -97,21 +109,34 @@ class Admission:
             f"the queue holds {counted(waiting, 'image')}, {delay:.2g} s of work; the limit is {limit:.2g} s"
         )
 
-    def refuse_what_would_be_late(self, rows: int, deadline: float) -> None:
-        """For many rows, whose parts take turns with those of others. Raises QueueFull.
-
-        All rows of the others count, not only what is left of them: as many again may be run while these are.
-        """
+    def late(self, rows: int, due: int, deadline: float) -> QueueFull | None:
+        """Why `rows` would not be begun now, if they would not: because the first `due` of them would be late, or
+        something that is under way and would be in time without them."""
         if not self.begun:
-            return
-        work = self.begun + rows
+            return None
+        now = asyncio.get_running_loop().time()
+        left = [one.left for one in self.begun]
+        soonest = min(deadline, *(one.deadline for one in self.begun))
+        if self._in_time(rows + sum(left), soonest, now):  # none of them can take longer
+            return None
+        mine = due + _in_turns(due, left)
+        if self._in_time(mine, deadline, now) and not any(
+            self._in_time(its := _in_turns(one.left, left), one.deadline, now)
+            and not self._in_time(its + min(one.left, rows), one.deadline, now)
+            for one in self.begun
+        ):
+            return None
+        return QueueFull(
+            f"{counted(sum(left), 'image')} of other requests are under way; {rows:,} more, or those, would be late"
+        )
+
+    def _in_time(self, rows: int, deadline: float, now: float) -> bool:
         # Single rows take every second turn for as long as there are enough of them.
         singles = self._waiting.singles
-        work += work if singles >= self.run_rows else min(singles, work)
-        delay = self.load.seconds(work)
-        limit = PROMISED * (deadline - asyncio.get_running_loop().time())
-        if delay > limit:
-            raise QueueFull(
-                f"{counted(self.begun, 'image')} of other requests are under way; with {rows:,} more there would be "
-                f"{delay:.2g} s of work, and the limit is {limit:.2g} s"
-            )
+        rows += rows if singles >= self.run_rows else min(singles, rows)
+        return self.load.seconds(rows) <= PROMISED * (deadline - now)
+
+
+def _in_turns(rows: int, left: list[int]) -> int:
+    """Rows that those who have so many left may have run until so many of one of them are."""
+    return sum(min(rows, one) for one in left)

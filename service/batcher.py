@@ -5,14 +5,16 @@ a run is on, share the next one, so batches grow with the load and one caller al
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.admission import Admission, Limits
+from service.admission import Admission, Begun, Limits
 from service.callers import CallerGoneError, Wanted, always
 from service.deadlines import Deadlines
 from service.errors import DeadlinePassed, NotReady, counted
@@ -90,43 +92,61 @@ class Batcher(Generic[Results]):
         """Whether rows wait or are run."""
         return self._worker is not None
 
+    @contextmanager
+    def begin(self, rows: int, deadline: float, due: int | None = None) -> Iterator[Begun]:
+        """For so many rows of one request, before work is put into preparing them: what `submit` is to be told of them.
+
+        The first `due` of them, or all, are to be done by `deadline`. None is refused later, nor are they begun where
+        they would be late, or others for them: raises QueueFull, and DeadlinePassed and NotReady as `submit` does.
+        """
+        self._refuse_if_too_late(asyncio.get_running_loop().time(), deadline)
+        due = rows if due is None else min(due, rows)
+        refused = self.refusal(min(rows, self.part_rows)) or self._admission.late(rows, due, deadline)
+        if refused is not None:
+            raise refused
+        begun = Begun(rows, deadline if due == rows else inf)
+        self._admission.begun.add(begun)
+        try:
+            yield begun
+        finally:
+            self._admission.begun.remove(begun)
+
     async def submit(
         self,
         rows: Rows,
         *,
-        deadline: float = float("inf"),
+        deadline: float = inf,
         wanted: Wanted = always,
-        goes_on: bool = False,
+        begun: Begun | None = None,
     ) -> list[Results]:
         """Rows [n,…], n ≥ 1 → their results, in order, as one part for each `part_rows` rows.
 
         `deadline` is a time of the loop's clock. `wanted` is asked just before the run: rows of a caller
-        who is gone are dropped. A long submission queues part by part, so that others get their turn between.
-        `goes_on` says that it continues what was begun, which is not refused any more.
+        who is gone are dropped. Many rows queue part by part, so that others get their turn between. `begun` says that
+        they are of what was begun before.
 
         Raises QueueFull at once, DeadlinePassed, CallerGoneError, NotReady while closing or where
         the engine cannot be opened again, RunError.
         """
         if len(rows) > 1:
-            return await self._submit_many(rows, deadline, wanted, goes_on=goes_on)
+            if begun is not None:
+                return await self._submit_parts(rows, deadline, wanted, begun)
+            with self.begin(len(rows), deadline) as begun_now:
+                return await self._submit_parts(rows, deadline, wanted, begun_now)
         if self._is_alone():
             alone = self._run_alone(rows, deadline, wanted)
             if alone is not None:
                 return [alone]
-        return [await self._enqueue(rows, deadline, wanted, goes_on=goes_on)]
+        return [await self._enqueue(rows, deadline, wanted, begun)]
 
-    async def _submit_many(
-        self, rows: Rows, deadline: float, wanted: Wanted, *, goes_on: bool
-    ) -> list[Results]:
+    async def _submit_parts(self, rows: Rows, deadline: float, wanted: Wanted, begun: Begun) -> list[Results]:
         size = self.part_rows
-        if not goes_on:
-            self._admission.refuse_what_would_be_late(len(rows), deadline)
         done: list[Results] = []
-        self._admission.begun += len(rows)
         try:
             while (start := len(done) * size) < len(rows):
                 part = rows[start : start + size]
-                done.append(await self._enqueue(part, deadline, wanted, goes_on=goes_on or start > 0))
+                done.append(await self._enqueue(part, deadline, wanted, begun))
+                begun.left -= len(part)
         except DeadlinePassed:
             if len(rows) <= size:
                 raise
@@ -134,8 +154,6 @@ class Batcher(Generic[Results]):
                 f"{len(done) * size:,} of {counted(len(rows), 'image')} were answered within the time allowed for one "
                 "request: send fewer at once"
             ) from None
-        finally:
-            self._admission.begun -= len(rows)
         return done
 
     def _is_alone(self) -> bool:
@@ -179,11 +197,11 @@ class Batcher(Generic[Results]):
         return [*self._running, *self._waiting]
 
     def _enqueue(
-        self, rows: Rows, deadline: float, wanted: Wanted, *, goes_on: bool
+        self, rows: Rows, deadline: float, wanted: Wanted, begun: Begun | None
     ) -> asyncio.Future[Results]:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._admit(len(rows), now, deadline, goes_on=goes_on)
+        self._admit(len(rows), now, deadline, begun)
         entry = Entry(rows, now, deadline, wanted)
         self._waiting.append(entry)
         self._deadlines.watch(deadline)
@@ -200,9 +218,9 @@ class Batcher(Generic[Results]):
         if deadline <= now:
             raise DeadlinePassed("the time allowed was over before the images could be queued")
 
-    def _admit(self, rows: int, now: float, deadline: float, *, goes_on: bool) -> None:
+    def _admit(self, rows: int, now: float, deadline: float, begun: Begun | None) -> None:
         self._refuse_if_too_late(now, deadline)
-        refused = None if goes_on else self.refusal(rows)
+        refused = self.refusal(rows) if begun is None else None
         if refused is not None:
             raise refused
         self.load.count(refused=False, now=now, rows=rows)

@@ -11,7 +11,7 @@ from time import monotonic, perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from service.admission import Limits
+from service.admission import Begun, Limits
 from service.batcher import Batcher
 from service.callers import Wanted, always
 from service.engines import Engine
@@ -72,6 +72,8 @@ class Model:
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
         self.admit_coming = self._batcher.admit_coming
         """As `refusal`, of an image that will be here in the loop's next turn, and is counted until then"""
+        self.begin = self._batcher.begin
+        """For many images of one request: what `predict` is to be told of them"""
         self.part_rows = self._batcher.part_rows
         """Images at most of what one caller has in a run"""
         self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
@@ -121,10 +123,10 @@ class Model:
         *,
         deadline: float = float("inf"),
         wanted: Wanted = always,
-        goes_on: bool = False,
+        begun: Begun | None = None,
     ) -> NDArray[np.float32]:
         """uint8 [N,H,W,C] → probabilities, float32 [N,classes]. Limits and errors: `Batcher.submit`."""
-        parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted, goes_on=goes_on)
+        parts = await self._batcher.submit(images, deadline=deadline, wanted=wanted, begun=begun)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         10.0,
         gt=0,
         description="seconds from a complete body to its answer; later is 504, nobody waits for it. Many images at "
-        "once are refused where they and those of other requests under way would take half of it",
+        "once are refused where they, or others under way for them, would take more than four fifths of it",
     )
     keep_alive: int = Field(
         75,

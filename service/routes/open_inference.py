@@ -1,6 +1,7 @@
 """/v2/…: the Open Inference Protocol (REST), with binary tensors and classification."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Annotated
 
 import numpy as np
@@ -220,11 +221,15 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     asked = parse(body, json_length, model.manifest.input, bounds)
     outputs = choose(asked, model.manifest, settings.max_batch_bytes)
     wanted = still_connected(request)
-    images = await _pixels(service, model, asked, deadline, wanted)
     layers = [one.name for one in outputs if is_layer(one)]
     answers: dict[str, Floats] = {}
-    if len(layers) < len(outputs):
-        answers[PROBABILITIES] = await model.predict(images, deadline=deadline, wanted=wanted)
+    runs, count = len(layers) < len(outputs), len(asked.images)
+    with model.begin(count, deadline) if runs and count > 1 else nullcontext() as begun:
+        images = await _pixels(service, model, asked, deadline, wanted)
+        if runs:
+            answers[PROBABILITIES] = await model.predict(
+                images, deadline=deadline, wanted=wanted, begun=begun
+            )
     if layers:
         answers |= await _feature_maps(service, model, images, layers, deadline, wanted)
     head = {"model_name": model.name, "model_version": model.version}

@@ -7,6 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
+from service.admission import Begun
 from service.dependencies import (
     FILE_FIELD,
     FILES_FIELD,
@@ -126,9 +127,13 @@ async def predict_batch(
     uploads = await images_of(request, service.settings, query)
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
-    for start in range(0, len(uploads), size):
-        part = uploads[start : start + size]
-        results += await _answer_each(request, served, part, _options(query), count, goes_on=start > 0)
+    # Every part has the whole time of one request.
+    with served.begin(len(uploads), deadline_of(service), due=size) as begun:
+        for start in range(0, len(uploads), size):
+            part = uploads[start : start + size]
+            answers = _answer_each(request, served, part, _options(query), count, begun, goes_on=start > 0)
+            results += await answers
+            begun.left = len(uploads) - start - len(part)
     body: BatchPrediction = {"model": served.name, "version": served.version, "results": results}
     return _json(body)
 
@@ -169,6 +174,7 @@ async def _answer_each(
     uploads: list[Upload],
     options: PrepareOptions,
     count: int,
+    begun: Begun,
     *,
     goes_on: bool,
 ) -> Iterator[BatchAnswer | BatchProblem]:
@@ -184,7 +190,7 @@ async def _answer_each(
     rankings: Iterator[Ranking] = iter(())
     if images:
         stacked = np.concatenate(images).reshape(-1, *images[0].shape)  # `stack` looks at each in Python
-        probabilities = await model.predict(stacked, deadline=deadline, wanted=wanted, goes_on=goes_on)
+        probabilities = await model.predict(stacked, deadline=deadline, wanted=wanted, begun=begun)
         rankings = iter(rank(probabilities, max(count, 2)))  # a hesitation is between two
     return (
         _batch_problem(request, upload, one)

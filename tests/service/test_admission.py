@@ -1,12 +1,14 @@
 """Whom the batcher refuses: with runs that the tests hold open, so that nothing depends on time."""
 
 import asyncio
+from contextlib import nullcontext
+from math import inf
 
 import pytest
 
-from service.admission import Limits
+from service.admission import Begun, Limits
 from service.batcher import Batcher
-from service.errors import QueueFull
+from service.errors import DeadlinePassed, NotReady, QueueFull
 from tests.service.test_batcher import Engine, Floats, flooded, let_others_run, occupied, rows
 from tests.service.test_load import flood
 
@@ -151,7 +153,7 @@ async def test_what_is_begun_is_not_refused_however_full_the_queue_is() -> None:
 
     batcher = Batcher(lets_others_run, Limits(max_rows=2, max_queue=4))
     many = asyncio.create_task(batcher.submit(rows(*range(8))))
-    others = [asyncio.create_task(batcher.submit(rows(*range(8)), goes_on=True)) for _ in range(4)]
+    others = [asyncio.create_task(batcher.submit(rows(*range(8)), begun=Begun(8, inf))) for _ in range(4)]
     await asyncio.sleep(0)
     assert batcher.waiting_rows == 10
     with pytest.raises(QueueFull):
@@ -160,33 +162,88 @@ async def test_what_is_begun_is_not_refused_however_full_the_queue_is() -> None:
     assert [len(answer) for answer in answers] == [4] * 5
 
 
-async def test_what_would_be_late_together_is_not_begun() -> None:
-    """Their parts take turns: all of them would be late, and every run for nothing."""
-    engine = Engine()
-    batcher = Batcher(engine, Limits())
-    batcher.load.learn(100, 1.0)
-    late = asyncio.get_running_loop().time() + 10  # in half of which 500 rows are run
-    first = await occupied(engine, batcher)
-    alone = asyncio.create_task(batcher.submit(rows(*range(600)), deadline=late))
-    await let_others_run()
-    with pytest.raises(
-        QueueFull, match=r"^600 images of .* with 2 more there would be 6 s of work, and .* is [45]"
-    ):
-        await batcher.submit(rows(1, 2), deadline=late)
-    engine.open.set()
-    await asyncio.gather(first, alone)
+SECOND = 100  # rows of one
+LATE = 10.0  # seconds until a deadline, of which 8 may be promised
 
+
+def slow() -> Batcher[Floats]:
+    batcher = Batcher(Engine(), Limits())
+    batcher.load.learn(SECOND, 1.0)
+    return batcher
+
+
+@pytest.mark.parametrize(
+    ("left", "waits", "rows", "due", "begun"),
+    [
+        (700, LATE, 90, 90, True),  # together they are in time
+        (700, LATE, 110, 110, False),  # those that are under way would be late
+        (700, inf, 110, 110, True),  # unless they have all the time
+        (900, LATE, 110, 110, True),  # or are late anyway
+        (300, LATE, 600, 600, False),  # those that come would be late
+        (300, LATE, 600, 490, True),  # unless only some of them are due then
+        (300, LATE, 490, 490, True),  # as many come as can be done beside the rest
+        (300, LATE, 3000, 64, True),  # of which no more get a turn than there are turns of the others
+        (450, LATE, 3000, 64, False),
+        (90, LATE, 700, 700, True),  # when others are nearly done
+        (120, LATE, 700, 700, False),
+    ],
+)
+async def test_what_is_begun_is_in_time_with_all_that_it_takes_turns_with(
+    left: int, waits: float, rows: int, due: int, begun: bool
+) -> None:
+    """Else all would be late, and every run for nobody."""
+    batcher, now = slow(), asyncio.get_running_loop().time()
+    with batcher.begin(3000, now + waits, due=64) as before:
+        before.left, before.deadline = left, now + waits
+        others = set(batcher._admission.begun)
+        expected = (
+            nullcontext() if begun else pytest.raises(QueueFull, match=f"^{left} images of other requests")
+        )
+        with expected, batcher.begin(rows, now + LATE, due=due) as mine:
+            assert batcher._admission.begun == others | {mine}
+            assert mine.deadline == (now + LATE if due == rows else inf)
+        assert batcher._admission.begun == others
+    assert not batcher._admission.begun
+
+
+@pytest.mark.parametrize(("many", "more", "begun"), [(350, 350, True), (350, 500, False)])
+async def test_parts_that_are_done_count_no_more(many: int, more: int, begun: bool) -> None:
+    batcher = slow()
+    late = asyncio.get_running_loop().time() + LATE
+    engine = Engine()
+    batcher._run = engine
     first = await occupied(engine, batcher)
-    fit = [asyncio.create_task(batcher.submit(rows(*range(n)), deadline=late)) for n in (65, 425)]
+    under_way = asyncio.create_task(batcher.submit(rows(*range(many)), deadline=late))
     await let_others_run()
-    with pytest.raises(QueueFull):
-        await batcher.submit(rows(*range(100, 120)), deadline=late)
-    rest = batcher.submit(rows(*range(100, 120)), deadline=late, goes_on=True)
-    others = [asyncio.create_task(one) for one in (rest, batcher.submit(rows(1), deadline=late))]
+    another = asyncio.create_task(batcher.submit(rows(*range(more)), deadline=late))
     await let_others_run()
+    assert another.done() != begun
     engine.open.set()
-    await asyncio.gather(first, *fit, *others)
-    assert sum(run.count(119) for run in engine.runs) == 3  # of 600 and 425 rows, and of those that went on
+    answers = await asyncio.gather(first, under_way, another, return_exceptions=True)
+    assert [isinstance(answer, QueueFull) for answer in answers] == [False, False, not begun]
+    assert not batcher._admission.begun
+
+
+async def test_rows_are_counted_down_as_they_are_done() -> None:
+    batcher, left = slow(), list[int]()
+
+    async def noted(batch: Floats) -> Floats:
+        left.extend(one.left for one in batcher._admission.begun)
+        return batch
+
+    batcher._run = noted
+    await batcher.submit(rows(*range(150)))
+    assert left == [150, 86, 22]
+
+
+async def test_what_comes_too_late_or_at_the_end_is_told_so_and_not_that_there_is_too_much() -> None:
+    batcher, now = slow(), asyncio.get_running_loop().time()
+    with batcher.begin(900, now + LATE):
+        with pytest.raises(DeadlinePassed):
+            await batcher.submit(rows(1, 2), deadline=now - 1)
+        await batcher.drain(0)
+        with pytest.raises(NotReady):
+            await batcher.submit(rows(*range(700)), deadline=now + LATE)
 
 
 @pytest.mark.parametrize("gone", ["cancelled", "failed"])
@@ -196,20 +253,20 @@ async def test_rows_of_who_is_gone_are_under_way_no_more(gone: str) -> None:
     batcher.load.learn(100, 1.0)
     late = asyncio.get_running_loop().time() + 10
     first = await occupied(engine, batcher)
-    many = asyncio.create_task(batcher.submit(rows(*range(450)), deadline=late, wanted=lambda: False))
+    many = asyncio.create_task(batcher.submit(rows(*range(750)), deadline=late, wanted=lambda: False))
     await let_others_run()
     if gone == "cancelled":
         many.cancel()
     engine.open.set()
     await asyncio.gather(first, many, return_exceptions=True)
     await occupied(engine, batcher)
-    another = [asyncio.create_task(batcher.submit(rows(*range(225)), deadline=late)) for _ in range(2)]
+    another = [asyncio.create_task(batcher.submit(rows(*range(375)), deadline=late)) for _ in range(2)]
     await let_others_run()
     engine.open.set()
     await asyncio.gather(*another)
 
 
-@pytest.mark.parametrize(("singles", "more"), [(10, 440), (63, 387), (64, 200), (200, 200)])
+@pytest.mark.parametrize(("singles", "more"), [(10, 740), (63, 690), (64, 350), (200, 350)])
 async def test_single_rows_take_every_second_turn_from_what_would_be_late(singles: int, more: int) -> None:
     """As long as there are enough of them for a run, since others come then."""
     engine = Engine()

@@ -5,6 +5,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from starlette.types import Message
 
+from service.admission import Begun
 from service.app import create_app
+from service.errors import QueueFull
 from service.images import prepare_each
 from service.settings import Settings
 from tests.service.held import PATIENCE, HeldEngine, waiting
@@ -168,32 +171,82 @@ async def test_the_time_that_a_client_takes_to_send_is_not_the_services(
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/predict/cifar10/batch", "/v2/models/cifar10/infer"])
-async def test_many_images_of_which_some_are_done_are_not_refused_for_others(
-    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str
+CIFAR10_MANY = ["/predict/cifar10/batch", "/v2/models/cifar10/infer"]
+
+
+async def send_many(client: httpx.AsyncClient, path: str, count: int) -> httpx.Response:
+    files = [encoded(stripe(digit, "cifar10")) for digit in range(count)]
+    if path.startswith("/v2"):
+        return await client.post(path, json=of_files(files))
+    return await client.post(path, files=[("files", ("a.png", one)) for one in files])
+
+
+@pytest.mark.parametrize("last", [1, 2])
+@pytest.mark.parametrize("path", CIFAR10_MANY)
+async def test_many_images_that_were_begun_are_not_refused_for_others(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str, last: int
 ) -> None:
-    """As many others come between as may wait to be decoded, or as would all be late."""
+    """As many others come between as may wait, to be decoded and for the engine, or as would all be late."""
     app = create_app(Settings(artifacts=artifacts, max_batch_rows=2))
     preparer = app.state.service.preparer
     prepare_each, parts = preparer.prepare_each, list[int]()
 
     async def crowded(files: list[bytes], *rest: Any, **options: Any) -> Any:
-        if parts and path.endswith("batch"):  # of /v2 none is done before all are decoded
-            app.state.service.find("cifar10", None)._batcher._admission.begun = 10**12
+        batcher = app.state.service.find("cifar10", None)._batcher
+        monkeypatch.setattr(batcher, "refusal", lambda rows=1: QueueFull("there are too many"))
+        batcher._admission.begun.add(Begun(10**12, 0))
         prepared = await prepare_each(files, *rest, **options)
         preparer._waiting = preparer._most_waiting
         parts.append(len(files))
         return prepared
 
     monkeypatch.setattr(preparer, "prepare_each", crowded)
-    files = [encoded(stripe(digit, "cifar10")) for digit in (0, 1, 2, 3)]
     async with app.router.lifespan_context(app), client_of(app) as client:
-        if path.startswith("/v2"):
-            answer = await client.post(path, json=of_files(files))
-        else:
-            answer = await client.post(path, files=[("files", ("a.png", one)) for one in files])
-    assert (answer.status_code, parts) == (200, [2, 2])
-    assert "class-3" in answer.text
+        answer = await send_many(client, path, 2 + last)
+    assert (answer.status_code, parts) == (200, [2, last])
+    assert f"class-{1 + last}" in answer.text
+
+
+@pytest.mark.parametrize("path", CIFAR10_MANY)
+async def test_many_images_that_would_be_late_are_refused_before_they_are_decoded(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    app = create_app(Settings(artifacts=artifacts))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        batcher = app.state.service.find("cifar10", None)._batcher
+        batcher.load.learn(1000, 1000.0)
+        monkeypatch.setattr(app.state.service.preparer, "prepare_each", None)
+        with batcher.begin(100, inf):
+            refused = await send_many(client, path, 10)
+        monkeypatch.undo()
+        answer = await send_many(client, path, 10)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert "100 images of other requests are under way; 10 more, or those, would be late" in refused.text
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_images_of_a_batch_that_nobody_has_seen_are_under_way(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """All of them, and none any more when it is answered."""
+    app = create_app(Settings(artifacts=artifacts, max_batch_rows=2))
+    preparer = app.state.service.preparer
+    prepare_each, under_way = preparer.prepare_each, list[list[int]]()
+    begun: set[Begun] = set()
+
+    async def noted(files: list[bytes], *rest: Any, **options: Any) -> Any:
+        under_way.append([one.left for one in begun])
+        if fails and len(under_way) == 2:
+            raise QueueFull("there are too many to decode")
+        return await prepare_each(files, *rest, **options)
+
+    monkeypatch.setattr(preparer, "prepare_each", noted)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        begun = app.state.service.find("cifar10", None)._batcher._admission.begun
+        await send_many(client, CIFAR10_MANY[0], 5)
+    assert under_way == [[5], [3], [1]][: 2 if fails else 3]
+    assert not begun
 
 
 async def test_who_wants_only_a_layer_does_not_have_the_model_run(artifacts: Path) -> None:
