@@ -186,6 +186,8 @@ def slow() -> Batcher[Floats]:
         (450, LATE, 3000, 64, False),
         (90, LATE, 700, 700, True),  # when others are nearly done
         (120, LATE, 700, 700, False),
+        (70, 1.0, 90, 90, False),  # whoever has the least time of all
+        (700, LATE, 40, 64, True),
     ],
 )
 async def test_what_is_begun_is_in_time_with_all_that_it_takes_turns_with(
@@ -201,7 +203,7 @@ async def test_what_is_begun_is_in_time_with_all_that_it_takes_turns_with(
         )
         with expected, batcher.begin(rows, now + LATE, due=due) as mine:
             assert batcher._admission.begun == others | {mine}
-            assert mine.deadline == (now + LATE if due == rows else inf)
+            assert mine.deadline == (now + LATE if due >= rows else inf)
         assert batcher._admission.begun == others
     assert not batcher._admission.begun
 

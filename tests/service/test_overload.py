@@ -174,8 +174,8 @@ async def test_the_time_that_a_client_takes_to_send_is_not_the_services(
 CIFAR10_MANY = ["/predict/cifar10/batch", "/v2/models/cifar10/infer"]
 
 
-async def send_many(client: httpx.AsyncClient, path: str, count: int) -> httpx.Response:
-    files = [encoded(stripe(digit, "cifar10")) for digit in range(count)]
+async def send_many(client: httpx.AsyncClient, path: str, count: int, *more: bytes) -> httpx.Response:
+    files = [*more, *(encoded(stripe(digit, "cifar10")) for digit in range(count))]
     if path.startswith("/v2"):
         return await client.post(path, json=of_files(files))
     return await client.post(path, files=[("files", ("a.png", one)) for one in files])
@@ -229,7 +229,7 @@ async def test_many_images_that_would_be_late_are_refused_before_they_are_decode
 async def test_the_images_of_a_batch_that_nobody_has_seen_are_under_way(
     artifacts: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    """All of them, and none any more when it is answered."""
+    """All of them, also one that is none, and nothing any more when it is answered."""
     app = create_app(Settings(artifacts=artifacts, max_batch_rows=2))
     preparer = app.state.service.preparer
     prepare_each, under_way = preparer.prepare_each, list[list[int]]()
@@ -244,7 +244,7 @@ async def test_the_images_of_a_batch_that_nobody_has_seen_are_under_way(
     monkeypatch.setattr(preparer, "prepare_each", noted)
     async with app.router.lifespan_context(app), client_of(app) as client:
         begun = app.state.service.find("cifar10", None)._batcher._admission.begun
-        await send_many(client, CIFAR10_MANY[0], 5)
+        await send_many(client, CIFAR10_MANY[0], 4, b"no image")
     assert under_way == [[5], [3], [1]][: 2 if fails else 3]
     assert not begun
 
@@ -253,12 +253,20 @@ async def test_who_wants_only_a_layer_does_not_have_the_model_run(artifacts: Pat
     write_maps(artifacts / "models" / "stripes" / "1")
     app = create_app(Settings(artifacts=artifacts, inline_run=0))
     async with app.router.lifespan_context(app), client_of(app) as client:
-        app.state.service.store.snapshot.find("mnist")._engine = FailingEngine()
-        found = []
-        for names in (["dense"], ["dense", "label"]):
-            outputs = [{"name": name} for name in names]
-            found.append(await client.post(INFER, json=json.loads(TENSOR) | {"outputs": outputs}))
-    assert [one.status_code for one in found] == [200, 500]
+        model = app.state.service.store.snapshot.find("mnist")
+        model._engine = FailingEngine()
+        model._batcher.load.learn(1000, 10_000.0)
+        found, two = [], of_files([IMAGE, IMAGE])
+        with model._batcher.begin(100, inf):  # two images more would be late
+            for request, names in [
+                (json.loads(TENSOR), ["dense"]),
+                (two, ["dense"]),
+                (two, ["dense", "label"]),
+            ]:
+                outputs = [{"name": name} for name in names]
+                found.append(await client.post(INFER, json=request | {"outputs": outputs}))
+        found.append(await client.post(INFER, json=json.loads(TENSOR)))
+    assert [one.status_code for one in found] == [200, 200, 503, 500]
     values = found[0].json()["outputs"][0]["data"]
     assert max(range(10), key=values.__getitem__) == 5
 
