@@ -1,7 +1,10 @@
 """Who is let in: rows that would not fit into the queue, or would be late, are refused at once."""
 
 import asyncio
+from bisect import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from service.errors import QueueFull, counted
 from service.lanes import Lanes
@@ -115,19 +118,19 @@ class Admission:
         if not self.begun:
             return None
         now = asyncio.get_running_loop().time()
-        left = [one.left for one in self.begun]
+        left = sum(one.left for one in self.begun)
         soonest = min(deadline, *(one.deadline for one in self.begun))
-        if self._in_time(rows + sum(left), soonest, now):  # none of them can take longer
+        if self._in_time(rows + left, soonest, now):  # none of them can take longer
             return None
-        mine = due + _in_turns(due, left)
-        if self._in_time(mine, deadline, now) and not any(
-            self._in_time(its := _in_turns(one.left, left), one.deadline, now)
+        in_turns = _in_turns([one.left for one in self.begun])
+        if self._in_time(due + in_turns(due), deadline, now) and not any(
+            self._in_time(its := in_turns(one.left), one.deadline, now)
             and not self._in_time(its + min(one.left, rows), one.deadline, now)
             for one in self.begun
         ):
             return None
         return QueueFull(
-            f"{counted(sum(left), 'image')} of other requests are under way; {rows:,} more, or those, would be late"
+            f"{counted(left, 'image')} of other requests are under way; {rows:,} more, or those, would be late"
         )
 
     def _in_time(self, rows: int, deadline: float, now: float) -> bool:
@@ -137,6 +140,14 @@ class Admission:
         return self.load.seconds(rows) <= PROMISED * (deadline - now)
 
 
-def _in_turns(rows: int, left: list[int]) -> int:
-    """Rows that those who have so many left may have run until so many of one of them are."""
-    return sum(min(rows, one) for one in left)
+def _in_turns(left: list[int]) -> Callable[[int], int]:
+    """For those who have so many rows left: n → rows that they may have run until n of one of them are, which are n of
+    each or all that it has."""
+    ordered = sorted(left)  # there may be a thousand, each of whom is asked for
+    before = [0, *accumulate(ordered)]
+
+    def rows(most: int) -> int:
+        less = bisect(ordered, most)
+        return before[less] + (len(ordered) - less) * most
+
+    return rows

@@ -4,9 +4,10 @@ import asyncio
 from contextlib import nullcontext
 from math import inf
 
+import numpy as np
 import pytest
 
-from service.admission import Begun, Limits
+from service.admission import Begun, Limits, _in_turns
 from service.batcher import Batcher
 from service.errors import DeadlinePassed, NotReady, QueueFull
 from tests.service.test_batcher import Engine, Floats, flooded, let_others_run, occupied, rows
@@ -206,6 +207,15 @@ async def test_what_is_begun_is_in_time_with_all_that_it_takes_turns_with(
             assert mine.deadline == (now + LATE if due >= rows else inf)
         assert batcher._admission.begun == others
     assert not batcher._admission.begun
+
+
+@pytest.mark.parametrize("many", [0, 1, 2, 7, 30])
+def test_the_turns_of_others_end_where_they_have_no_more(many: int) -> None:
+    generator = np.random.default_rng(many)
+    left = generator.integers(0, 20, many).tolist()
+    in_turns = _in_turns(left)
+    for most in range(22):
+        assert in_turns(most) == sum(min(most, one) for one in left)
 
 
 @pytest.mark.parametrize(("many", "more", "begun"), [(350, 350, True), (350, 500, False)])
