@@ -101,6 +101,7 @@ class Batcher(Generic[Results]):
         """
         self._refuse_if_too_late(asyncio.get_running_loop().time(), deadline)
         due = rows if due is None else min(due, rows)
+        # What would be late counts for no flood: single rows would have a short queue for it.
         refused = self.refusal(min(rows, self.part_rows)) or self._admission.late(rows, due, deadline)
         if refused is not None:
             raise refused

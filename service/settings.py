@@ -139,8 +139,8 @@ class Settings(BaseSettings):
     deadline: float = Field(
         10.0,
         gt=0,
-        description="seconds from a complete body to its answer; later is 504, nobody waits for it. Many images at "
-        "once are refused where they, or others under way for them, would take more than four fifths of it",
+        description="seconds from a complete body to its answer; later is 504, nobody waits for it. While "
+        "others are under way, many images at once are refused where they or those would take more than four fifths",
     )
     keep_alive: int = Field(
         75,
