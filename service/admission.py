@@ -1,19 +1,25 @@
-"""Who is let in: rows that would not fit into the queue, or would be late, are refused at once."""
+"""Who is let in: rows that would not fit into the queue, or would be late, are refused at once. And whose turn it is
+where some will be late none the less."""
 
 import asyncio
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import accumulate
+from math import inf
 
 from service.errors import QueueFull, counted
-from service.lanes import Lanes
+from service.lanes import Begun, Entry, Lanes
 from service.load import Load
 
 PROMISED = 0.8
 """Of the time that many rows have, what they and what takes turns with them may take, by the latest runs, for more to
 be begun. Above what the engine can do all would be late together, and every run for nobody. The rest is for runs that
 take longer than the latest did."""
+
+LOOKS = 0.1
+"""Seconds between two looks at whether all that is under way is in time."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +33,11 @@ class Limits:
     never does"""
     max_queue: int = 4096
     """rows that wait; beyond, callers are refused"""
-    max_delay: float = float("inf")
+    max_delay: float = inf
     """seconds that a single row may have to wait, as far as the latest runs tell; beyond, it is refused"""
-    max_overload_delay: float = float("inf")
+    max_overload_delay: float = inf
     """the same while many are refused anyway: waiting longer would get no more of them answered. The rows of a small
     run may wait however long they take"""
-
-
-class Begun:
-    """A request for many rows, which are run part by part, in turns with the parts of others."""
-
-    __slots__ = ("deadline", "left")
-
-    def __init__(self, left: int, deadline: float) -> None:
-        self.left = left
-        """rows that are not done"""
-        self.deadline = deadline
-        """of all of them, on the loop's clock"""
 
 
 class Admission:
@@ -60,6 +54,8 @@ class Admission:
         """single rows that were let in and will be here in the loop's next turn"""
         self.came = 0
         """how many were let in in the turn before"""
+        self._hurries, self._looks_at = False, 0.0
+        """whether something under way would be late if it took turns, and when that is asked again"""
         self._limits = limits
         self._waiting = waiting
 
@@ -133,11 +129,33 @@ class Admission:
             f"{counted(left, 'image')} of other requests are under way; {rows:,} more, or those, would be late"
         )
 
+    def order_parts(self) -> None:
+        """Parts take turns, each behind those that came before. Where something would be late so, by the latest runs,
+        they come in an order in which as much as can be is in time: turns would make all late together, and every run
+        for nobody."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._looks_at:
+            self._looks_at = now + LOOKS
+            self._hurries = self._some_would_be_late(now)
+        if self._hurries:
+            self._waiting.reorder_parts(lambda parts: _most_in_time(parts, self._takes, now))
+
+    def _some_would_be_late(self, now: float) -> bool:
+        left = [one.left for one in self.begun]
+        soonest = min((one.deadline for one in self.begun), default=inf)
+        if now + self._takes(sum(left)) <= soonest:  # none of them can take longer
+            return False
+        in_turns = _in_turns(left)
+        return any(now + self._takes(in_turns(one.left)) > one.deadline for one in self.begun)
+
     def _in_time(self, rows: int, deadline: float, now: float) -> bool:
+        return self._takes(rows) <= PROMISED * (deadline - now)
+
+    def _takes(self, rows: int) -> float:
+        """Seconds for so many rows of parts, by the latest runs."""
         # Single rows take every second turn for as long as there are enough of them.
         singles = self._waiting.singles
-        rows += rows if singles >= self.run_rows else min(singles, rows)
-        return self.load.seconds(rows) <= PROMISED * (deadline - now)
+        return self.load.seconds(rows + (rows if singles >= self.run_rows else min(singles, rows)))
 
 
 def _in_turns(left: list[int]) -> Callable[[int], int]:
@@ -151,3 +169,25 @@ def _in_turns(left: list[int]) -> Callable[[int], int]:
         return before[less] + (len(ordered) - less) * most
 
     return rows
+
+
+def _most_in_time(parts: Iterable[Entry], takes: Callable[[int], float], now: float) -> list[Entry]:
+    """The order in which the most requests are in time, when so many rows take `takes(rows)` seconds: by their
+    deadlines, and behind them those that are given up, the longest first, since they would make others late.
+
+    J. M. Moore, "An n job, one machine sequencing algorithm for minimizing the number of late jobs", Management Science
+    15 (1968), as Hodgson simplified it.
+    """
+    by_deadline = sorted(parts, key=lambda part: part.deadline)
+    longest: list[tuple[int, int]] = []
+    rows = 0
+    given_up: set[int] = set()
+    for place, part in enumerate(by_deadline):
+        heappush(longest, (-part.left, -place))
+        rows += part.left
+        if now + takes(rows) > part.deadline:
+            less, its_place = heappop(longest)
+            rows += less
+            given_up.add(-its_place)
+    kept = [part for place, part in enumerate(by_deadline) if place not in given_up]
+    return kept + [by_deadline[place] for place in sorted(given_up)]

@@ -14,11 +14,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.admission import Admission, Begun, Limits
+from service.admission import Admission, Limits
 from service.callers import CallerGoneError, Wanted, always
 from service.deadlines import Deadlines
 from service.errors import DeadlinePassed, NotReady, counted
-from service.lanes import Entry, Lanes, Rows
+from service.lanes import Begun, Entry, Lanes, Rows
 
 USUAL_ROWS = 64
 """Of a run, and of a part of many rows: more only make it longer, and others wait for it, unless it takes hardly any
@@ -203,7 +203,7 @@ class Batcher(Generic[Results]):
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._admit(len(rows), now, deadline, begun)
-        entry = Entry(rows, now, deadline, wanted)
+        entry = Entry(rows, now, deadline, wanted, begun)
         self._waiting.append(entry)
         self._deadlines.watch(deadline)
         if self._worker is None:
@@ -282,6 +282,8 @@ class Batcher(Generic[Results]):
 
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
+        if self._waiting.parts > 1:
+            self._admission.order_parts()
         return self._waiting.take(self._admission.run_rows, _is_wanted)
 
     async def _run_and_deliver(self, entries: list[Entry]) -> None:

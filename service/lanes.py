@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,17 +12,41 @@ from service.callers import Wanted
 Rows = NDArray[Any]
 
 
+class Begun:
+    """A request for many rows, which are run part by part, in turns with the parts of others."""
+
+    __slots__ = ("deadline", "left")
+
+    def __init__(self, left: int, deadline: float) -> None:
+        self.left = left
+        """rows that are not done"""
+        self.deadline = deadline
+        """of all of them, on the loop's clock"""
+
+
 class Entry:
     """Some rows of one caller, no more than a run may have."""
 
-    __slots__ = ("deadline", "future", "rows", "since", "wanted")
+    __slots__ = ("begun", "deadline", "future", "rows", "since", "wanted")
 
-    def __init__(self, rows: Rows, since: float, deadline: float, wanted: Wanted) -> None:
+    def __init__(
+        self, rows: Rows, since: float, deadline: float, wanted: Wanted, begun: Begun | None = None
+    ) -> None:
         self.rows = rows
         self.since = since
         self.deadline = deadline
         self.wanted = wanted
+        self.begun = begun
+        """what they are a part of"""
+
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    @property
+    def left(self) -> int:
+        """Rows that are to be done by its deadline: of some requests all, of others each part for itself."""
+        if self.begun is not None and self.begun.deadline == self.deadline:
+            return self.begun.left
+        return len(self.rows)
 
     def fail(self, error: Exception) -> None:
         if not self.future.done():
@@ -68,6 +92,10 @@ class Lanes:
     def append(self, entry: Entry) -> None:
         (self._singles if len(entry.rows) == 1 else self._parts).append(entry)
         self.rows += len(entry.rows)
+
+    def reorder_parts(self, order: Callable[[Iterable[Entry]], Iterable[Entry]]) -> None:
+        """Parts that wait are run in the order that it gives, and those that come behind them."""
+        self._parts = deque(order(self._parts))
 
     def take(self, room: int, admit: Callable[[Entry], bool]) -> list[Entry]:
         """The entries of the next run, at most `room` rows; those that `admit` declines are dropped."""

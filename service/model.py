@@ -11,12 +11,13 @@ from time import monotonic, perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from service.admission import Begun, Limits
+from service.admission import Limits
 from service.batcher import Batcher
 from service.callers import Wanted, always
 from service.engines import Engine
 from service.errands import hand_over
 from service.errors import NotReady, QueueFull
+from service.lanes import Begun
 from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
 from service.memory import give_back
 from service.standby import Standby

@@ -7,7 +7,6 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from service.admission import Begun
 from service.dependencies import (
     FILE_FIELD,
     FILES_FIELD,
@@ -36,6 +35,7 @@ from service.errors import (
     instance_of,
 )
 from service.images import Prepared, PrepareOptions
+from service.lanes import Begun
 from service.model import Model
 from service.openapi import example, many_images, one_image, problems
 from service.ranking import Ranking, hesitation, rank

@@ -7,9 +7,11 @@ from math import inf
 import numpy as np
 import pytest
 
-from service.admission import Begun, Limits, _in_turns
+from service.admission import Admission, Limits, _in_turns
 from service.batcher import Batcher
+from service.callers import always
 from service.errors import DeadlinePassed, NotReady, QueueFull
+from service.lanes import Begun, Entry, Lanes
 from tests.service.test_batcher import Engine, Floats, flooded, let_others_run, occupied, rows
 from tests.service.test_load import flood
 
@@ -295,3 +297,102 @@ async def test_single_rows_take_every_second_turn_from_what_would_be_late(single
     await let_others_run()
     engine.open.set()
     await asyncio.gather(first, many, fits, *others)
+
+
+def under_way(
+    admission: Admission, waiting: Lanes, requests: list[tuple[int, float, bool]], now: float
+) -> None:
+    """Requests with so many rows left and so many seconds, in the order in which they came; of some each part has that
+    time for itself."""
+    for number, (left, waits, by_parts) in enumerate(requests):
+        begun = Begun(left, inf if by_parts else now + waits)
+        admission.begun.add(begun)
+        part = rows(*[number] * min(left, 64))
+        waiting.append(Entry(part, now, now + waits, always, begun))
+
+
+def turns(waiting: Lanes) -> list[int]:
+    return [int(part.rows[0, 0]) for part in waiting]
+
+
+@pytest.mark.parametrize(
+    ("requests", "order"),
+    [
+        ([(500, 10, False), (400, 9, False)], [0, 1]),  # in turns all are in time
+        ([(700, 10, False), (600, 9.5, False)], [1, 0]),  # in no order both are
+        ([(500, 10, False), (400, 5, False)], [1, 0]),  # in turns the second would be late
+        ([(600, 6.5, False), (600, 6.6, False)], [0, 1]),  # equals: who came first
+        ([(900, 9.5, False), (300, 9.6, False), (300, 9.7, False)], [1, 2, 0]),  # two for one
+        ([(300, 2, False), (400, 9, False), (400, 9.1, False)], [1, 2, 0]),  # who is late anyway
+        ([(3000, 10, True), (400, 9, False)], [0, 1]),  # of which there are no more turns than the other has
+        ([(3000, 10, True), (500, 9, False)], [1, 0]),
+        ([(3000, 3, True), (850, 9.5, False)], [0, 1]),  # a part for itself takes hardly any time
+    ],
+)
+async def test_where_some_would_be_late_as_many_as_can_be_are_in_time(
+    requests: list[tuple[int, float, bool]], order: list[int]
+) -> None:
+    waiting = Lanes()
+    admission = Admission(Limits(), waiting, run_rows=64)
+    admission.load.learn(SECOND, 1.0)
+    under_way(admission, waiting, requests, asyncio.get_running_loop().time())
+    admission.order_parts()
+    assert turns(waiting) == order
+
+
+async def test_singles_take_their_turns_from_what_is_to_be_in_time() -> None:
+    waiting = Lanes()
+    admission = Admission(Limits(), waiting, run_rows=64)
+    admission.load.learn(SECOND, 1.0)
+    now = asyncio.get_running_loop().time()
+    for _ in range(64):
+        waiting.append(Entry(rows(9), now, inf, always))
+    under_way(admission, waiting, [(400, 9, False), (300, 8.9, False)], now)
+    admission.order_parts()
+    assert turns(waiting)[64:] == [1, 0]
+
+
+async def test_what_is_under_way_is_looked_through_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, waiting = asyncio.get_running_loop(), Lanes()
+    now = loop.time()
+    admission = Admission(Limits(), waiting, run_rows=64)
+    admission.load.learn(SECOND, 1.0)
+    under_way(admission, waiting, [(500, 10, False), (400, 9, False)], now)
+    admission.order_parts()
+    under_way(admission, waiting, [(300, 2, False), (700, 9, False)], now)
+    expected = [[0, 1, 0, 1], [0, 1, 0, 1], [1, 0, 0, 1]]
+    for after, order in zip((0.0, 0.09, 0.11), expected, strict=True):
+        monkeypatch.setattr(loop, "time", lambda after=after: now + after)
+        admission.order_parts()
+        assert turns(waiting) == order
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows_a_second", "order"),
+    [
+        ([192, 192, 192], 10_000, [0, 1, 2, 0, 1, 2, 0, 1, 2]),
+        ([192, 192, 192], 30, [0, 1, 0, 1, 0, 1, 2, 2, 2]),
+        ([320, 192], 40, [1, 0, 1, 0, 1, 0, 0, 0]),
+    ],
+)
+async def test_requests_are_late_one_by_one_and_not_all_together(
+    sizes: list[int], rows_a_second: int, order: list[int]
+) -> None:
+    """A part comes when the one before is done, which is just after the next run has begun."""
+    ran: list[int] = []
+
+    async def lets_others_run(batch: Floats) -> Floats:
+        ran.append(int(batch[0, 0]))
+        await let_others_run()
+        return batch
+
+    batcher = Batcher(lets_others_run, Limits())
+    late = asyncio.get_running_loop().time() + LATE
+    requests = [
+        asyncio.create_task(batcher.submit(rows(*[number] * size), deadline=late + number))
+        for number, size in enumerate(sizes)
+    ]
+    await asyncio.sleep(0)
+    batcher.load.learn(1000 * rows_a_second, 1000.0)  # slower than it was when they were begun
+    await asyncio.gather(*requests)
+    assert ran == order

@@ -17,10 +17,10 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from starlette.types import Message
 
-from service.admission import Begun
 from service.app import create_app
 from service.errors import QueueFull
 from service.images import prepare_each
+from service.lanes import Begun
 from service.settings import Settings
 from tests.service.held import PATIENCE, HeldEngine, waiting
 from tests.service.stripes import encoded, stripe, write_model
