@@ -2,16 +2,15 @@
 where some will be late none the less."""
 
 import asyncio
-from bisect import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import accumulate
 from math import inf
 
 from service.errors import QueueFull, counted
-from service.lanes import Begun, Entry, Lanes
+from service.lanes import Begun, Lanes
 from service.load import Load
+from service.turns import most_in_time, rows_until
 
 PROMISED = 0.8
 """Of the time that many rows have, what they and what takes turns with them may take, by the latest runs, for more to
@@ -41,11 +40,13 @@ class Limits:
 
 
 class Admission:
-    """To one queue, `waiting`, whose runs are of `run_rows`."""
+    """To one queue, `waiting`."""
 
-    def __init__(self, limits: Limits, waiting: Lanes, run_rows: int) -> None:
+    def __init__(self, limits: Limits, waiting: Lanes, part_rows: int) -> None:
         self.load = Load()
-        self.run_rows = run_rows
+        self.part_rows = part_rows
+        """rows at most of what one caller has in a run"""
+        self.run_rows = part_rows
         """rows of a full run"""
         self.running_rows = 0
         self.begun: set[Begun] = set()
@@ -68,6 +69,11 @@ class Admission:
                 asyncio.get_running_loop().call_soon(self._has_come)
             self.coming += 1
         return refused
+
+    def came_alone(self) -> bool:
+        """Whether the caller who comes now is the only one let in in the turn before; asked once of each."""
+        came, self.came = self.came, 0
+        return came == 1
 
     def _has_come(self) -> None:
         self.came, self.coming = self.coming, 0
@@ -108,7 +114,22 @@ class Admission:
             f"the queue holds {counted(waiting, 'image')}, {delay:.2g} s of work; the limit is {limit:.2g} s"
         )
 
-    def late(self, rows: int, due: int, deadline: float) -> QueueFull | None:
+    @contextmanager
+    def begin(self, rows: int, due: int, deadline: float) -> Iterator[Begun]:
+        """Counts so many rows of one request as under way. Raises QueueFull where one part of them would not fit into
+        the queue, or where the first `due` of them would be late, or others for them."""
+        # What would be late counts for no flood: single rows would have a short queue for it.
+        refused = self.refusal(min(rows, self.part_rows)) or self._late(rows, due, deadline)
+        if refused is not None:
+            raise refused
+        begun = Begun(rows, deadline if due == rows else inf)
+        self.begun.add(begun)
+        try:
+            yield begun
+        finally:
+            self.begun.remove(begun)
+
+    def _late(self, rows: int, due: int, deadline: float) -> QueueFull | None:
         """Why `rows` would not be begun now, if they would not: because the first `due` of them would be late, or
         something that is under way and would be in time without them."""
         if not self.begun:
@@ -118,9 +139,9 @@ class Admission:
         soonest = min(deadline, *(one.deadline for one in self.begun))
         if self._in_time(rows + left, soonest, now):  # none of them can take longer
             return None
-        in_turns = _in_turns([one.left for one in self.begun])
-        if self._in_time(due + in_turns(due), deadline, now) and not any(
-            self._in_time(its := in_turns(one.left), one.deadline, now)
+        until = rows_until([one.left for one in self.begun])
+        if self._in_time(due + until(due), deadline, now) and not any(
+            self._in_time(its := until(one.left), one.deadline, now)
             and not self._in_time(its + min(one.left, rows), one.deadline, now)
             for one in self.begun
         ):
@@ -138,15 +159,15 @@ class Admission:
             self._looks_at = now + LOOKS
             self._hurries = self._some_would_be_late(now)
         if self._hurries:
-            self._waiting.reorder_parts(lambda parts: _most_in_time(parts, self._takes, now))
+            self._waiting.reorder_parts(lambda parts: most_in_time(parts, self._takes, now))
 
     def _some_would_be_late(self, now: float) -> bool:
         left = [one.left for one in self.begun]
         soonest = min((one.deadline for one in self.begun), default=inf)
         if now + self._takes(sum(left)) <= soonest:  # none of them can take longer
             return False
-        in_turns = _in_turns(left)
-        return any(now + self._takes(in_turns(one.left)) > one.deadline for one in self.begun)
+        until = rows_until(left)
+        return any(now + self._takes(until(one.left)) > one.deadline for one in self.begun)
 
     def _in_time(self, rows: int, deadline: float, now: float) -> bool:
         return self._takes(rows) <= PROMISED * (deadline - now)
@@ -156,38 +177,3 @@ class Admission:
         # Single rows take every second turn for as long as there are enough of them.
         singles = self._waiting.singles
         return self.load.seconds(rows + (rows if singles >= self.run_rows else min(singles, rows)))
-
-
-def _in_turns(left: list[int]) -> Callable[[int], int]:
-    """For those who have so many rows left: n → rows that they may have run until n of one of them are, which are n of
-    each or all that it has."""
-    ordered = sorted(left)  # there may be a thousand, each of whom is asked for
-    before = [0, *accumulate(ordered)]
-
-    def rows(most: int) -> int:
-        less = bisect(ordered, most)
-        return before[less] + (len(ordered) - less) * most
-
-    return rows
-
-
-def _most_in_time(parts: Iterable[Entry], takes: Callable[[int], float], now: float) -> list[Entry]:
-    """The order in which the most requests are in time, when so many rows take `takes(rows)` seconds: by their
-    deadlines, and behind them those that are given up, the longest first, since they would make others late.
-
-    J. M. Moore, "An n job, one machine sequencing algorithm for minimizing the number of late jobs", Management Science
-    15 (1968), as Hodgson simplified it.
-    """
-    by_deadline = sorted(parts, key=lambda part: part.deadline)
-    longest: list[tuple[int, int]] = []
-    rows = 0
-    given_up: set[int] = set()
-    for place, part in enumerate(by_deadline):
-        heappush(longest, (-part.left, -place))
-        rows += part.left
-        if now + takes(rows) > part.deadline:
-            less, its_place = heappop(longest)
-            rows += less
-            given_up.add(-its_place)
-    kept = [part for place, part in enumerate(by_deadline) if place not in given_up]
-    return kept + [by_deadline[place] for place in sorted(given_up)]

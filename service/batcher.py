@@ -1,4 +1,5 @@
-"""Gathers rows of many callers into few runs. asyncio only; knows neither what a row is nor what runs it.
+"""Gathers rows of many callers into few runs. asyncio only; knows neither what runs them nor that a row is an image, but
+for the words in which callers are refused.
 
 A run starts as soon as the engine is idle: callers that arrive in the same turn of the event loop, or while
 a run is on, share the next one, so batches grow with the load and one caller alone never waits.
@@ -94,23 +95,15 @@ class Batcher(Generic[Results]):
 
     @contextmanager
     def begin(self, rows: int, deadline: float, due: int | None = None) -> Iterator[Begun]:
-        """For so many rows of one request, before work is put into preparing them: what `submit` is to be told of them.
+        """Registers many rows of one request before work is put into preparing them; `submit` is to be told of it.
 
         The first `due` of them, or all, are to be done by `deadline`. None is refused later, nor are they begun where
         they would be late, or others for them: raises QueueFull, and DeadlinePassed and NotReady as `submit` does.
         """
         self._refuse_if_too_late(asyncio.get_running_loop().time(), deadline)
         due = rows if due is None else min(due, rows)
-        # What would be late counts for no flood: single rows would have a short queue for it.
-        refused = self.refusal(min(rows, self.part_rows)) or self._admission.late(rows, due, deadline)
-        if refused is not None:
-            raise refused
-        begun = Begun(rows, deadline if due == rows else inf)
-        self._admission.begun.add(begun)
-        try:
+        with self._admission.begin(rows, due, deadline) as begun:
             yield begun
-        finally:
-            self._admission.begun.remove(begun)
 
     async def submit(
         self,
@@ -159,9 +152,7 @@ class Batcher(Generic[Results]):
 
     def _is_alone(self) -> bool:
         """Whether nobody came together with the caller who comes now, nor with the one before, and nobody waits."""
-        alone = self._admission.came == 1 and self._latest_rows == 1 and self._worker is None
-        self._admission.came = 0
-        return alone
+        return self._admission.came_alone() and self._latest_rows == 1 and self._worker is None
 
     def _run_alone(self, rows: Rows, deadline: float, wanted: Wanted) -> Results | None:
         """Without a task, a future and a turn of the loop for others to come: a twentieth of what one client waits."""

@@ -4,10 +4,9 @@ import asyncio
 from contextlib import nullcontext
 from math import inf
 
-import numpy as np
 import pytest
 
-from service.admission import Admission, Limits, _in_turns
+from service.admission import Admission, Limits
 from service.batcher import Batcher
 from service.callers import always
 from service.errors import DeadlinePassed, NotReady, QueueFull
@@ -211,15 +210,6 @@ async def test_what_is_begun_is_in_time_with_all_that_it_takes_turns_with(
     assert not batcher._admission.begun
 
 
-@pytest.mark.parametrize("many", [0, 1, 2, 7, 30])
-def test_the_turns_of_others_end_where_they_have_no_more(many: int) -> None:
-    generator = np.random.default_rng(many)
-    left = generator.integers(0, 20, many).tolist()
-    in_turns = _in_turns(left)
-    for most in range(22):
-        assert in_turns(most) == sum(min(most, one) for one in left)
-
-
 @pytest.mark.parametrize(("many", "more", "begun"), [(350, 350, True), (350, 500, False)])
 async def test_parts_that_are_done_count_no_more(many: int, more: int, begun: bool) -> None:
     batcher = slow()
@@ -333,7 +323,7 @@ async def test_where_some_would_be_late_as_many_as_can_be_are_in_time(
     requests: list[tuple[int, float, bool]], order: list[int]
 ) -> None:
     waiting = Lanes()
-    admission = Admission(Limits(), waiting, run_rows=64)
+    admission = Admission(Limits(), waiting, part_rows=64)
     admission.load.learn(SECOND, 1.0)
     under_way(admission, waiting, requests, asyncio.get_running_loop().time())
     admission.order_parts()
@@ -342,7 +332,7 @@ async def test_where_some_would_be_late_as_many_as_can_be_are_in_time(
 
 async def test_singles_take_their_turns_from_what_is_to_be_in_time() -> None:
     waiting = Lanes()
-    admission = Admission(Limits(), waiting, run_rows=64)
+    admission = Admission(Limits(), waiting, part_rows=64)
     admission.load.learn(SECOND, 1.0)
     now = asyncio.get_running_loop().time()
     for _ in range(64):
@@ -355,7 +345,7 @@ async def test_singles_take_their_turns_from_what_is_to_be_in_time() -> None:
 async def test_what_is_under_way_is_looked_through_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, waiting = asyncio.get_running_loop(), Lanes()
     now = loop.time()
-    admission = Admission(Limits(), waiting, run_rows=64)
+    admission = Admission(Limits(), waiting, part_rows=64)
     admission.load.learn(SECOND, 1.0)
     under_way(admission, waiting, [(500, 10, False), (400, 9, False)], now)
     admission.order_parts()
