@@ -1,5 +1,5 @@
-"""Gathers rows of many callers into few runs. asyncio only; knows neither what runs them nor that a row is an image, but
-for the words in which callers are refused.
+"""Gathers rows of many callers into few runs. asyncio only; knows neither what runs them nor that a row is an image
+(but for the words in which callers are refused).
 
 A run starts as soon as the engine is idle: callers that arrive in the same turn of the event loop, or while
 a run is on, share the next one, so batches grow with the load and one caller alone never waits.
