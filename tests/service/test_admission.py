@@ -148,6 +148,21 @@ async def test_neither_single_rows_nor_parts_keep_the_others_out() -> None:
     await asyncio.gather(first, part, single)
 
 
+async def test_of_many_rows_one_part_at_a_time_counts_against_the_queue() -> None:
+    engine = Engine()
+    batcher = Batcher(engine, Limits(max_rows=4, max_queue=6))
+    first = await occupied(engine, batcher)
+    part = asyncio.create_task(batcher.submit(rows(1, 2)))
+    await let_others_run()
+    many = asyncio.create_task(batcher.submit(rows(*range(20))))
+    await let_others_run()
+    assert batcher.waiting_rows == 6
+    with pytest.raises(QueueFull):
+        await batcher.submit(rows(1, 2))
+    engine.open.set()
+    await asyncio.gather(first, part, many)
+
+
 async def test_what_is_begun_is_not_refused_however_full_the_queue_is() -> None:
     async def lets_others_run(batch: Floats) -> Floats:
         await let_others_run()
