@@ -6,6 +6,7 @@ a run is on, share the next one, so batches grow with the load and one caller al
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -33,7 +34,7 @@ Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 
 class RunError(Exception):
-    """The run that held these rows failed; `__cause__` says why. Other runs are not touched."""
+    """A run of these rows alone failed; `__cause__` says why. No others are touched."""
 
 
 class Batcher(Generic[Results]):
@@ -63,6 +64,8 @@ class Batcher(Generic[Results]):
         self.refusal = self._admission.refusal
         self.admit_coming = self._admission.admit_coming
         self._running: list[Entry] = []
+        self._suspects: deque[Entry] = deque()
+        """of a run that failed: each is run again by itself, so that rows that an engine cannot do fail no others"""
         self._latest_rows = 1
         """of a run"""
         self._turn_began = 0.0
@@ -186,7 +189,7 @@ class Batcher(Generic[Results]):
         self._deadlines.stop()
 
     def _entries(self) -> list[Entry]:
-        return [*self._running, *self._waiting]
+        return [*self._running, *self._suspects, *self._waiting]
 
     def _enqueue(
         self, rows: Rows, deadline: float, wanted: Wanted, begun: Begun | None
@@ -221,9 +224,10 @@ class Batcher(Generic[Results]):
         """One busy spell: runs until nothing waits. There is never more than one of these."""
         self._turn_began = perf_counter()
         try:
-            while self._waiting:
-                await self._wait_for_those_who_come()
-                await self._wait_for_company()
+            while self._waiting or self._suspects:
+                if not self._suspects:
+                    await self._wait_for_those_who_come()
+                    await self._wait_for_company()
                 entries = self._gather()
                 if entries:
                     await self._run_and_deliver(entries)
@@ -273,6 +277,8 @@ class Batcher(Generic[Results]):
 
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
+        if self._suspects:
+            return list(filter(_is_wanted, [self._suspects.popleft()]))
         if self._waiting.parts > 1:
             self._admission.order_parts()
         return self._waiting.take(self._admission.run_rows, _is_wanted)
@@ -290,10 +296,15 @@ class Batcher(Generic[Results]):
                 results = await self._run(rows)
                 self._turn_began = perf_counter()
             _check(results, rows)
-        except Exception as error:
+        except NotReady as error:
             # One exception for each caller: a shared one would collect the traceback of every await.
             for entry in entries:
-                entry.fail(_failure(error))
+                entry.fail(NotReady(error.detail))
+        except Exception as error:
+            if len(entries) > 1:
+                self._suspects.extend(entries)
+            else:
+                entries[0].fail(_failure(error))
         else:
             self._deliver(entries, results)
         finally:
@@ -317,10 +328,7 @@ def _check(results: Sequence[Any] | NDArray[Any], rows: Rows) -> None:
         raise ValueError(f"the run gave {len(results)} results for {len(rows)} rows")
 
 
-def _failure(error: Exception) -> Exception:
-    """What a caller is told of a run that raised this."""
-    if isinstance(error, NotReady):
-        return NotReady(error.detail)
+def _failure(error: Exception) -> RunError:
     failure = RunError(f"the run failed: {error!r}")
     failure.__cause__ = error
     return failure

@@ -573,20 +573,88 @@ async def test_a_deadline_that_is_over_is_refused_at_once() -> None:
         await batcher.submit(rows(1), deadline=asyncio.get_running_loop().time() - 1)
 
 
-async def test_a_failed_run_tells_its_callers_and_only_them() -> None:
-    async def fails_on_13(batch: Floats) -> Floats:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_rows_that_an_engine_cannot_do_fail_nobody_but_their_caller(at_once: bool) -> None:
+    ran: list[list[float]] = []
+
+    def fails_on_13(batch: Floats) -> Floats:
+        ran.append(batch[:, 0].tolist())
         if 13 in batch:
             raise ArithmeticError("13")
         return batch
 
-    batcher = Batcher(fails_on_13, Limits(max_rows=2))
-    calls = (batcher.submit(rows(n)) for n in (13, 1, 2))
-    bad, beside, good = await asyncio.gather(*calls, return_exceptions=True)
+    async def awaited(batch: Floats) -> Floats:
+        return fails_on_13(batch)
+
+    batcher = Batcher(
+        awaited, Limits(max_rows=4, max_wait=0.001), at_once=fails_on_13 if at_once else lambda _: None
+    )
+    calls = (batcher.submit(rows(*each)) for each in ([1, 2], [13], [3], [4], [5]))
+    one, bad, *others = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(bad, RunError)
-    assert isinstance(beside, RunError)
     assert isinstance(bad.__cause__, ArithmeticError)
-    assert bad is not beside  # a shared one would collect the tracebacks of all
+    answers = [answer[0].tolist() for answer in (one, *others) if not isinstance(answer, BaseException)]
+    assert answers == [[[1], [2]], [[3]], [[4]], [[5]]]
+    assert ran[0] in ([13, 3, 4, 5], [1, 2, 13, 3])  # and then each by itself, before anybody else
+    assert sorted(len(each) for each in ran[1:5]) in ([1, 1, 1, 1], [1, 1, 1, 2])
+
+
+async def test_a_second_run_waits_for_no_company() -> None:
+    async def fails_on_13(batch: Floats) -> Floats:
+        if 13 in batch:
+            raise ArithmeticError
+        return batch
+
+    batcher = Batcher(fails_on_13, Limits(max_wait=0.001))
+    bad, good = await asyncio.gather(
+        batcher.submit(rows(13)), batcher.submit(rows(1)), return_exceptions=True
+    )
+    assert isinstance(bad, RunError)
     assert not isinstance(good, BaseException)
+
+
+async def test_who_waits_for_a_second_run_has_a_deadline_and_may_leave() -> None:
+    engine, ran = Engine(), list[list[float]]()
+
+    async def fails(batch: Floats) -> Floats:
+        ran.append(batch[:, 0].tolist())
+        if len(batch) > 1:
+            raise ArithmeticError
+        return await engine(batch)
+
+    engine.open.clear()
+    batcher = Batcher(fails, Limits())
+    now = asyncio.get_running_loop().time()
+    one = asyncio.create_task(batcher.submit(rows(1)))
+    late = asyncio.create_task(batcher.submit(rows(2), deadline=now + 0.05))
+    gone = asyncio.create_task(batcher.submit(rows(3), wanted=lambda: len(ran) < 2))
+    last = asyncio.create_task(batcher.submit(rows(4)))
+    with pytest.raises(DeadlinePassed):
+        await late
+    engine.open.set()
+    assert (await one)[0].tolist() == [[2]]
+    with pytest.raises(CallerGoneError):
+        await gone
+    assert (await last)[0].tolist() == [[8]]
+    assert ran == [[1, 2, 3, 4], [1], [4]]
+    assert not batcher.busy
+
+
+async def test_who_waits_for_a_second_run_is_told_of_the_stop() -> None:
+    engine = Engine()
+    engine.open.clear()
+
+    async def fails(batch: Floats) -> Floats:
+        if len(batch) > 1:
+            raise ArithmeticError
+        return await engine(batch)
+
+    batcher = Batcher(fails, Limits())
+    calls = [asyncio.create_task(batcher.submit(rows(n))) for n in range(3)]
+    await engine.busy.wait()
+    await batcher.drain(0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [NotReady] * 3
 
 
 async def test_an_engine_that_is_not_there_tells_each_caller() -> None:
@@ -610,12 +678,11 @@ async def test_too_few_results_are_an_error_and_no_shift() -> None:
         await Batcher(loses_one, Limits()).submit(rows(1, 2))
 
 
-async def test_rows_of_unlike_shapes_strand_nobody() -> None:
+async def test_rows_of_unlike_shapes_have_runs_of_their_own() -> None:
     batcher = Batcher(Engine(), Limits())
     calls = (batcher.submit(rows(1)), batcher.submit(np.zeros((1, 2))))
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(answer, RunError) for answer in answers)
-    assert (await batcher.submit(rows(1)))[0].tolist() == [[2]]
+    one, another = await asyncio.gather(*calls)
+    assert (one[0].tolist(), another[0].tolist()) == ([[2]], [[0, 0]])
 
 
 async def test_draining_finishes_what_is_queued_and_takes_nothing_more() -> None:
