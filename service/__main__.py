@@ -85,7 +85,7 @@ def _allow_files() -> None:
 
 
 def _stop_on_hangup() -> None:
-    """As on any other signal to stop: what was accepted is answered. With several workers uvicorn starts them anew."""
+    """As on any other signal to stop: what was accepted is answered. Of several workers the supervisor hears it."""
     hangup = getattr(signal, "SIGHUP", None)  # not everywhere
     if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:  # nohup ignores it
         signal.signal(hangup, lambda *_: signal.raise_signal(signal.SIGTERM))

@@ -1,8 +1,11 @@
 """uvloop's event loop, whose servers take the connections that wait and not one in a turn."""
 
 import asyncio
+import errno
+import logging
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import uvloop
@@ -12,6 +15,10 @@ AT_ONCE = 64
 BACKLOG = 100  # uvloop's own
 AT_THE_END = 2048
 """Connections that are taken before nobody is any more: as many as uvicorn lets wait."""
+SELDOM = 60.0
+"""Seconds between two warnings of the same."""
+
+log = logging.getLogger("convscope")
 
 Factory = Callable[[], asyncio.BaseProtocol]
 
@@ -37,6 +44,7 @@ class EagerServer:
         self._protocol_factory = protocol_factory
         self._listeners: list[socket.socket] = [one.dup() for one in server.sockets]
         self._coming: set[asyncio.Task[None]] = set()
+        self._warned = -inf
         for one in self._listeners:
             one.setblocking(False)
             loop.add_reader(one, self._accept, one)
@@ -49,12 +57,22 @@ class EagerServer:
         for _ in range(AT_ONCE):
             try:
                 connection, _ = listener.accept()
-            except OSError:  # there is none any more; and when one fails the server itself knows what to do
+            except BlockingIOError:  # there is none any more
+                return False
+            except OSError as error:  # the server itself knows what to do
+                self._warn(error)
                 return False
             task = self._loop.create_task(self._take(connection))
             self._coming.add(task)
             task.add_done_callback(self._coming.discard)
         return True
+
+    def _warn(self, error: OSError) -> None:
+        """Of what the server does without a word: for want of files it resets whoever waits."""
+        now = self._loop.time()
+        if error.errno in (errno.EMFILE, errno.ENFILE) and now >= self._warned + SELDOM:
+            self._warned = now
+            log.warning("no connection can be accepted, those that come are reset: %s", error.strerror)
 
     async def _take(self, connection: socket.socket) -> None:
         try:

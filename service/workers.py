@@ -1,6 +1,5 @@
-"""The service's processes, one or several, and the sockets that they listen on."""
+"""The service's processes, one or several."""
 
-import ctypes
 import errno
 import logging
 import os
@@ -12,83 +11,70 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from time import monotonic
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess, multiprocess
 
+from service.sockets import OwnQueue, alone, bind_each
+
 STOPPING = 5.0
 """Seconds more than requests get to finish, after which a worker that was told to stop is killed: it hangs."""
-STARTING = 60.0
-"""Seconds that a worker gets until it can take the place of another. Those with TensorFlow take some 15."""
+STARTING = 180.0
+"""Seconds that a worker gets until it can take the place of another. Those with TensorFlow take some 15, and 75 on a
+busy machine."""
+AGAIN = 5.0
+"""Seconds between the starts of two of which the second takes the place of the first: what one died of at once, the
+next will die of, too."""
+DYING = 0.5
+"""Seconds that the system may take from closing a process's files to its end."""
+SUCCESSOR = "successor"
+"""By this name a process knows that it comes to a service that is running."""
 
 LONGEST_WAIT = 2_000_000.0
 """Seconds, 23 days: more than that is too large for poll(2), which counts milliseconds in 31 bits."""
 
-_PARENT_DEATH_SIGNAL = 1
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
 log = logging.getLogger("uvicorn.error")
-
-Socket = TypeVar("Socket", bound=socket.socket)
-
-
-class OwnQueue(socket.socket):
-    """A bound socket of which every process it is sent to gets another one, bound to the same address. Linux only.
-
-    The kernel spreads connections over those that listen (SO_REUSEPORT). From one socket that all
-    workers share, the first to wake up may take every connection that comes at once, and keeps them: the other
-    workers were seen idle in one load of four.
-    """
-
-    @classmethod
-    def bound(cls, family: int, address: Any) -> "OwnQueue":
-        """One to listen on. `address` as `getsockname` gives it. Raises OSError."""
-        return _bind(cls(family), address, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
-
-    @classmethod
-    def held(cls, family: int, address: Any) -> "OwnQueue":
-        """One that keeps the address for the workers. Raises OSError where somebody else is."""
-        one = _alone(cls, family, address)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return one
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _bound_by_worker, (int(self.family), self.getsockname(), os.getpid())
-
-
-def _bound_by_worker(family: int, address: Any, parent: int) -> OwnQueue:
-    _end_with_parent()
-    if os.getppid() != parent:  # it was killed before this process asked to be told
-        sys.exit(STARTUP_FAILURE)
-    try:
-        return OwnQueue.bound(family, address)
-    except OSError as error:
-        sys.stderr.write(f"a worker cannot listen on {address[0]}:{address[1]}: {error.strerror}\n")
-        sys.exit(STARTUP_FAILURE)
 
 
 class Worker(multiprocess.Process):
     """One of several processes, for which nobody waits for ever: uvicorn would, and hear no signal meanwhile."""
 
+    _since = 0.0
     _stop_by: float | None = None
 
     def start(self) -> None:
-        """Ctrl-C is for all processes of a terminal. One that has not come to its own code yet would die of it with a
-        traceback, so it hears of it only then."""
-        resource_tracker.ensure_running()  # which multiprocessing starts with the first, and then lets signals in
-        # The new process has this from here.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        """Ctrl-C, and the end of a terminal, are told to all its processes. One that has not come to its own code yet
+        would die of them, so it hears of them only then."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
+            # Starts a process with the first, which has this for good, and lets SIGINT in.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            self._since = monotonic()
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.child_conn.close()  # the worker has its own, so that one that has died is known to be gone at once
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        """What all are told is the supervisor's matter; the server hears SIGINT while it runs. They are not ignored:
+        that would be handed down to the processes that a worker starts."""
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
         super().target(sockets)
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        """One that is over counts until another may be started in its place."""
+        if super().is_alive(timeout):
+            return True
+        self.process.join(DYING)
+        if self.exitcode is None:
+            log.error("Child process [%s] does not answer, and is killed", self.pid)
+            return False
+        return self.exitcode != STARTUP_FAILURE and monotonic() < self._since + AGAIN
 
     def terminate(self) -> None:
         super().terminate()
@@ -107,27 +93,57 @@ class Worker(multiprocess.Process):
         return super().wait_until_ready(max(timeout, STARTING), should_exit)
 
 
+class Successor(Worker):
+    """One that comes to a service that is running, and whose process is to know it."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.process.name = SUCCESSOR
+
+
 class Supervisor(Multiprocess):
     """Told to stop, it does not first wait for a worker to be ready that takes the place of another: uvicorn looks at
     signals only between its other work."""
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup
         super().__init__(config, sockets)
         self._told = False
+        self._terminal = 2 * (not stays and has_terminal(),)
+        """whether there was one, the last two times that was asked"""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._renew)
 
     def _stop(self, number: int, _: object) -> None:
+        if self.should_exit.is_set():  # told again: so are those that are waited for
+            for worker in self.processes:
+                if worker.pid is not None and worker.exitcode is None:
+                    os.kill(worker.pid, number)
         self.signal_queue.append(number)
         self.should_exit.set()
 
+    def _renew(self, number: int, frame: object) -> None:
+        """Or stops, as one process does, if it is told because its terminal has ended. One that has ended long ago, and
+        left the service running, has nothing to do with it."""
+        if any(self._terminal) and not has_terminal():
+            self._stop(signal.SIGTERM, frame)
+        else:
+            self.signal_queue.append(number)
+
     def keep_subprocess_alive(self) -> None:
         """Looks after the workers, and says that the service runs as soon as one of them answers."""
+        self._terminal = (self._terminal[1], self._terminal[1] and has_terminal())
+        before = list(self.processes)
         super().keep_subprocess_alive()
+        for old, new in zip(before, self.processes, strict=True):
+            if new is not old:
+                log.warning("Child process [%s] ended %s; [%s] follows", old.pid, _end(old.exitcode), new.pid)
         if self._told or self.should_exit.is_set():
             return
         if any(worker.is_ready() for worker in self.processes):
             self._told = True
+            multiprocess.Process = Successor  # type: ignore[misc]
             _tell(self.config, self.sockets)
 
     def terminate_all(self) -> None:
@@ -185,80 +201,6 @@ def _bound(config: Config, bind: Callable[[int, Any], socket.socket]) -> list[so
         _refuse(config, error)
 
 
-def bind_each(host: str, port: int, bind: Callable[[int, Any], socket.socket]) -> list[socket.socket]:
-    """All on one port, also where any will do. Raises OSError."""
-    sockets: list[socket.socket] = []
-    missing: OSError | None = None
-    for family, address in _addresses(host, port):
-        try:
-            one = bind(family, (address[0], port, *address[2:]))
-        except OSError as error:
-            if error.errno not in _NO_SUCH_ADDRESS:
-                raise
-            missing = error  # of a family, it may be, that the name has and this machine has not
-        else:
-            sockets.append(one)
-            port = one.getsockname()[1]
-    if missing is not None and not sockets:
-        raise missing
-    return sockets
-
-
-def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
-    """Family and address of each that a name stands for. Raises OSError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except UnicodeError:  # a part of it is longer than any may be, or empty
-        raise OSError(errno.EINVAL, "this is no name of a host") from None
-    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
-
-
-def _bind(one: Socket, address: Any, *options: int) -> Socket:
-    """Sets these options of the socket, and binds it. Raises OSError."""
-    try:
-        for option in options:
-            one.setsockopt(socket.SOL_SOCKET, option, 1)
-        if one.family == socket.AF_INET6:
-            # Every interface is every one, also for those who come by IPv4: asyncio leaves them out, uvicorn does not.
-            both = address[0] == "::" and socket.has_dualstack_ipv6()
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
-        one.bind(address)
-    except OSError:
-        one.close()
-        raise
-    return one
-
-
-class Alone(socket.socket):
-    """One to listen on that nobody shares."""
-
-    def listen(self, *backlog: int) -> None:
-        """From here on its connections, of which the system remembers some for a minute after they have ended, have it
-        from this socket that they are no obstacle to the next service. Raises OSError where somebody else listens."""
-        if os.name == "posix":
-            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        super().listen(*backlog)
-
-
-def alone(family: int, address: Any) -> Alone:
-    """Raises OSError."""
-    return _alone(Alone, family, address)
-
-
-def _alone(kind: Callable[[int], Socket], family: int, address: Any) -> Socket:
-    """Bound before it may share its address in any way: of two services that start at the same moment one is refused,
-    though neither listens yet."""
-    try:
-        return _bind(kind(family), address)
-    except OSError:
-        if os.name != "posix":  # where it would be taken from who listens
-            raise
-        # Connections of a service that has just stopped are no obstacle; a second service that starts now would be.
-        one = _bind(kind(family), address, socket.SO_REUSEADDR)
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        return one
-
-
 def _tell(config: Config, sockets: Sequence[socket.socket]) -> None:
     where = _place(config.host, sockets[0].getsockname()[1])
     log.info("Uvicorn running on http://%s (Press CTRL+C to quit)", where)
@@ -273,11 +215,19 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _end_with_parent() -> None:
-    """Or workers of a supervisor that was killed would go on, and nobody could listen on their port. prctl(2),
-    PR_SET_PDEATHSIG."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+def has_terminal() -> bool:
+    """Whether Ctrl-C can come from somewhere, and the end of it be told."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError as error:
+        return error.errno != errno.ENXIO  # anything else does not say so
+    return True
+
+
+def _end(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"with status {status}"
+    return f"by signal {-status} ({signal.strsignal(-status)})"
 
 
 def _let_clients_send() -> None:

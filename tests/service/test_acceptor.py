@@ -1,6 +1,8 @@
 """A busy loop takes everybody who waits to be connected, and leaves nobody when it stops."""
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import sys
@@ -124,6 +126,29 @@ def test_a_connection_that_cannot_be_made_is_closed(
 
     with_loop(work)
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("number", "warnings"), [(errno.EMFILE, 2), (errno.ENFILE, 2), (errno.ECONNABORTED, 0)]
+)
+def test_it_is_told_now_and_then_that_there_are_no_files_for_connections(
+    made: list[Connection], caplog: pytest.LogCaptureFixture, number: int, warnings: int
+) -> None:
+    class Failing:
+        def accept(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+    async def work() -> None:
+        async with listening(made) as server:
+            for _ in range(2):
+                for _ in range(2):
+                    server._accept(Failing())
+                server._warned -= acceptor.SELDOM
+
+    with_loop(work)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == warnings
+    assert all(os.strerror(number) in one for one in told)
 
 
 def test_encrypted_connections_are_left_to_uvloop() -> None:

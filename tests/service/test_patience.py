@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from service.patience import PatientProtocol, _unread
+from tests.service.held import PATIENCE
 from tests.service.options import uvicorns_options
 from tests.service.test_overload import URL
 from tests.service.test_protocol import Full, answer, full, request
@@ -45,6 +46,18 @@ async def test_a_client_that_says_nothing_more_is_left(full: Full) -> None:
     assert (await answer(reader))[0] == 503
     only(full).timeout_keep_alive_handler()
     assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_that_has_read_everything_gets_no_more_time(full: Full) -> None:
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    connection = only(full)
+    while _unread(connection.transport):  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    connection._leave()
+    assert connection.transport.is_closing()
     writer.close()
 
 
@@ -149,11 +162,12 @@ async def test_nobody_waits_for_a_client_whose_connection_broke(full: Full) -> N
 
 
 class Timers:
-    """A connection's loop, and how often it was to call one of the connection's methods later."""
+    """A connection's loop, and when it was to call one of the connection's methods later."""
 
     def __init__(self, connection: Any, method: str) -> None:
         self._loop, self._method = connection.loop, method
         self.handles: list[asyncio.TimerHandle] = []
+        self.delays: list[float] = []
         connection.loop = self
 
     def __getattr__(self, name: str) -> Any:
@@ -163,6 +177,7 @@ class Timers:
         handle: asyncio.TimerHandle = self._loop.call_later(delay, callback, *arguments)
         if callback.__name__ == self._method:
             self.handles.append(handle)
+            self.delays.append(delay)
         return handle
 
 
@@ -184,14 +199,16 @@ async def connect_reluctantly(full: Full, kept: int = BUFFER) -> socket.socket:
 
 
 async def until_unread(connection: Any) -> None:
-    while not connection.transport.get_write_buffer_size():  # noqa: ASYNC110 — nobody is told of it
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        while not connection.transport.get_write_buffer_size():  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
 
 
 async def everything(client: socket.socket) -> bytes:
     loop, pieces = asyncio.get_running_loop(), list[bytes]()
-    while piece := await loop.sock_recv(client, 1 << 16):
-        pieces.append(piece)
+    async with asyncio.timeout(PATIENCE):
+        while piece := await loop.sock_recv(client, 1 << 16):
+            pieces.append(piece)
     return b"".join(pieces)
 
 
@@ -204,8 +221,10 @@ FEW = 20  # small answers: more than sockets of that size keep, and less than a 
 
 
 async def nobody_is_served(full: Full) -> None:
-    while full.server.server_state.connections or full.server.server_state.tasks:  # noqa: ASYNC110 — nobody is told of it
-        await asyncio.sleep(0)
+    state = full.server.server_state
+    async with asyncio.timeout(PATIENCE):
+        while state.connections or state.tasks:  # noqa: ASYNC110 — nobody is told of it
+            await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +255,25 @@ async def test_a_client_that_never_reads_is_left_after_nonsense_too(full: Full) 
         await until_unread(connection)
         connection.timeout_keep_alive = 0
         await loop.sock_sendall(client, b"\0garbage\r\n\r\n")
+        await nobody_is_served(full)
+
+
+async def test_a_client_that_never_reads_is_left_after_it_was_heard_out_too(full: Full) -> None:
+    """Its last answer was sent before its request was there as a whole."""
+    loop, asked = asyncio.get_running_loop(), request("Connection: close")
+    with await connect_reluctantly(full) as client:
+        connection = only(full)
+        await loop.sock_sendall(client, ask(SMALL) * FEW + asked[:-5])
+        async with asyncio.timeout(PATIENCE):
+            while not connection._closes:  # noqa: ASYNC110 — nobody is told of it
+                await asyncio.sleep(0)
+        await until_unread(connection)
+        await loop.sock_sendall(client, asked[-5:])
+        async with asyncio.timeout(PATIENCE):
+            while not connection.transport.is_closing():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert connection._reads is not None
+        connection._look_for_reader(_unread(connection.transport))
         await nobody_is_served(full)
 
 
@@ -325,6 +363,7 @@ async def test_for_a_client_that_reads_one_wait_ends_before_another_begins(full:
         while not connection.transport.is_closing():  # noqa: ASYNC110 — nobody is told of it
             await asyncio.sleep(0)
         [whole] = timers.handles
+        assert timers.delays == [connection.timeout_keep_alive]
         while connection.flow.write_paused:
             await asyncio.get_running_loop().sock_recv(client, BUFFER)
         [_, rest] = timers.handles
@@ -339,11 +378,29 @@ async def test_an_answer_that_goes_out_at_once_begins_one_wait_and_not_two(full:
     reader, writer = await full.connect()
     writer.write(request())
     assert (await answer(reader))[0] == 503
-    timers = Timers(only(full), "timeout_keep_alive_handler")
+    connection = only(full)
+    timers = Timers(connection, "timeout_keep_alive_handler")
     for _ in range(2):
         writer.write(request())
         assert (await answer(reader))[0] == 503
     assert [handle.cancelled() for handle in timers.handles] == [True, False]
+    assert timers.delays == [connection.timeout_keep_alive] * 2
+    writer.close()
+
+
+async def test_who_says_nothing_more_is_looked_at_in_time_and_once_more_a_moment_later(full: Full) -> None:
+    reader, writer = await full.connect()
+    writer.write(request())
+    assert (await answer(reader))[0] == 503
+    connection = only(full)
+    timers, looks = Timers(connection, "timeout_keep_alive_handler"), Timers(connection, "_leave")
+    writer.write(request()[:20])
+    while not timers.delays:  # noqa: ASYNC110 — nobody is told of it
+        await asyncio.sleep(0)
+    assert timers.delays == [connection.timeout_keep_alive]
+    connection.timeout_keep_alive_handler()
+    assert looks.delays == [0.001]
+    assert await reader.read() == b""
     writer.close()
 
 

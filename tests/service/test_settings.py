@@ -158,7 +158,9 @@ def test_the_service_names_the_entry_that_is_no_origin() -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "value"), [("MAX_BATCH_ROWS", "0"), ("ENGINE_THREADS", "257")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("MAX_BATCH_ROWS", "0"), ("ENGINE_THREADS", "257"), ("WORKERS", "257")]
+)
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"CONVSCOPE_{name}", value)
     with pytest.raises(ValidationError):

@@ -1,15 +1,13 @@
 """Several workers on one port."""
 
 import asyncio
+import errno
 import os
-import pickle
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from multiprocessing.reduction import ForkingPickler
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,52 +15,26 @@ import httpx
 import pytest
 from uvicorn import Config
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import multiprocess
 
 from service.settings import ROOT
-from service.workers import STARTING, OwnQueue, Supervisor, Worker, alone, bind_each, run_one
-from tests.service.test_server import IMAGE, served
+from service.sockets import OwnQueue
+from service.workers import (
+    AGAIN,
+    STARTING,
+    STOPPING,
+    SUCCESSOR,
+    Successor,
+    Supervisor,
+    Worker,
+    has_terminal,
+    run_one,
+)
+from tests.service.held import PATIENCE
+from tests.service.test_server import HEAD, IMAGE, served
 from tests.service.test_settings import started
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers share one socket")
-
-Bind = Callable[[int, Any], socket.socket]
-
-CLIENTS = 64
-
-
-def in_worker(one: OwnQueue) -> OwnQueue:
-    """What a worker gets of it. The worker here is this process, and so its own parent."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "getppid", os.getpid)
-        of_worker = pickle.loads(ForkingPickler.dumps(one))  # noqa: S301 — as uvicorn sends it
-    assert isinstance(of_worker, OwnQueue)
-    assert of_worker.getsockname() == one.getsockname()
-    return of_worker
-
-
-def test_every_worker_gets_its_share_of_the_connections() -> None:
-    with ExitStack() as stack:
-        first = stack.enter_context(OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)))
-        second = stack.enter_context(in_worker(first))
-        for one in (first, second):
-            one.listen(CLIENTS)
-            one.setblocking(False)
-        for _ in range(CLIENTS):
-            stack.enter_context(socket.create_connection(first.getsockname()))
-        shares = [_accepted(one, stack) for one in (first, second)]
-        assert sum(shares) == CLIENTS
-        # An even split in the mean; one below an eighth happens once in a billion times.
-        assert min(shares) >= CLIENTS / 8
-
-
-def _accepted(listener: socket.socket, stack: ExitStack) -> int:
-    count = 0
-    while True:
-        try:
-            stack.enter_context(listener.accept()[0])
-        except BlockingIOError:
-            return count
-        count += 1
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -76,64 +48,24 @@ def test_a_port_that_is_taken_is_not_shared_with_a_stranger(workers: str) -> Non
     assert line.endswith(f": cannot listen on 127.0.0.1:{port}: Address already in use")
 
 
-def test_a_port_that_workers_are_to_share_is_taken_before_they_listen() -> None:
-    with ExitStack() as stack:
-        held = stack.enter_context(OwnQueue.held(socket.AF_INET, ("127.0.0.1", 0)))
-        stack.enter_context(in_worker(held)).listen()
-        other = stack.enter_context(socket.socket())
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with pytest.raises(OSError, match="in use"):
-            other.bind(held.getsockname())
-
-
-BINDS = pytest.mark.parametrize("bind", [alone, OwnQueue.held])
-
-
-@BINDS
-@pytest.mark.parametrize("other", [alone, OwnQueue.held])
-def test_of_two_services_that_start_at_the_same_moment_one_is_refused(bind: Bind, other: Bind) -> None:
-    with bind(socket.AF_INET, ("127.0.0.1", 0)) as first, pytest.raises(OSError, match="in use"):
-        other(socket.AF_INET, first.getsockname())
-
-
-def test_who_comes_while_workers_listen_is_refused() -> None:
-    with OwnQueue.held(socket.AF_INET, ("127.0.0.1", 0)) as held, in_worker(held) as of_worker:
-        of_worker.listen()
-        for bind in (alone, OwnQueue.held):
-            with pytest.raises(OSError, match="in use"):
-                bind(socket.AF_INET, held.getsockname())
-
-
-@BINDS
-def test_every_interface_is_that_of_both_families(bind: Bind) -> None:
-    if not socket.has_dualstack_ipv6():
-        pytest.skip("this machine has no IPv6")
-    with ExitStack() as stack:
-        [one] = [stack.enter_context(one) for one in bind_each("::", 0, bind)]
-        one.listen()
-        for host in ("127.0.0.1", "::1"):
-            stack.enter_context(socket.create_connection((host, one.getsockname()[1]), timeout=10))
-
-
-def test_all_addresses_of_a_name_have_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [(socket.AF_INET, 1, 6, "", (address, 0)) for address in ("127.0.0.1", "192.0.2.1", "127.0.0.2")]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*there, there[0]])
-    with ExitStack() as stack:
-        bound = [stack.enter_context(one).getsockname() for one in bind_each("name", 0, alone)]
-    # The second is of no interface here.
-    assert [address for address, _ in bound] == ["127.0.0.1", "127.0.0.2"]
-    assert len({port for _, port in bound}) == 1
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: there[1:2])
-    with pytest.raises(OSError, match="assign requested address"):
-        bind_each("name", 0, alone)
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_host_that_is_none_is_told_by_its_name_before_any_model_is_opened(workers: str) -> None:
     done = started("--host", f"{'a' * 64}.example", "--workers", workers, PORT="8000")
     assert done.returncode == STARTUP_FAILURE
     [line] = done.stderr.splitlines()
     assert line.endswith(f": cannot listen on {'a' * 64}.example:8000: this is no name of a host")
+
+
+def started_and_stopped(told: list[str]) -> Any:
+    """An application that keeps what it is told."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        for _ in range(2):
+            told.append((await receive())["type"])
+            await send({"type": f"{told[-1]}.complete"})
+
+    return application
 
 
 def test_one_process_that_finds_its_port_taken_when_it_is_to_listen_says_so(
@@ -147,20 +79,16 @@ def test_one_process_that_finds_its_port_taken_when_it_is_to_listen_says_so(
             stranger.bind(own.getsockname())
             stranger.listen()
             monkeypatch.setattr("service.workers.bind_each", lambda *_: [own])
+            told: list[str] = []
+            config = Config(
+                started_and_stopped(told), lifespan="on", loop="asyncio", port=port, log_config=None
+            )
             with pytest.raises(SystemExit) as ended:
-                run_one(
-                    Config(
-                        "math:floor",
-                        interface="asgi3",
-                        lifespan="off",
-                        loop="asyncio",
-                        port=port,
-                        log_config=None,
-                    )
-                )
+                run_one(config)
         assert ended.value.code == STARTUP_FAILURE
-        [told] = [record for record in caplog.records if record.levelname == "ERROR"]
-        assert told.getMessage() == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+        assert told == ["lifespan.startup", "lifespan.shutdown"]
+        [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert error.getMessage() == f"cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 # The application fails at whatever it is asked.
@@ -169,46 +97,6 @@ from uvicorn import Config
 from service import workers
 workers.run_several(Config("math:floor", interface="asgi3", lifespan="on", port=0, workers=2))
 """
-
-
-def test_what_is_left_of_one_process_that_has_just_stopped_is_no_obstacle() -> None:
-    with ExitStack() as stack:
-        before = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        address = before.getsockname()
-        client = stack.enter_context(socket.create_connection(address))
-        # Closed by the service first, the connection waits for what may still be under way.
-        before.accept()[0].close()
-        client.close()
-        before.close()
-        with pytest.raises(OSError, match="in use"):
-            stack.enter_context(socket.socket()).bind(address)
-        held = stack.enter_context(OwnQueue.held(socket.AF_INET, address))
-        of_worker = stack.enter_context(in_worker(held))
-        of_worker.listen()
-        stack.enter_context(socket.create_connection(address))
-
-
-def left_by(before: socket.socket) -> Any:
-    """The address of a service that stopped, with a connection that was its first and that it closed itself."""
-    with before:
-        before.listen()
-        address = before.getsockname()
-        with socket.create_connection(address):
-            before.accept()[0].close()
-    return address
-
-
-@pytest.mark.parametrize("bind", [alone, OwnQueue.held])
-def test_who_came_as_soon_as_one_process_listened_is_no_obstacle_to_the_next_and_a_second_one_is(
-    bind: Bind,
-) -> None:
-    with ExitStack() as stack:
-        address = left_by(alone(socket.AF_INET, ("127.0.0.1", 0)))
-        with pytest.raises(OSError, match="in use"):
-            stack.enter_context(socket.socket()).bind(address)
-        stack.enter_context(bind(socket.AF_INET, address))
-        with pytest.raises(OSError, match="in use"):
-            stack.enter_context(bind(socket.AF_INET, address))
 
 
 def test_a_supervisor_that_is_told_to_stop_waits_for_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,6 +128,176 @@ def test_a_supervisor_that_was_told_to_stop_while_it_looked_after_workers_asks_n
     dying: Any = DyingOfCtrlC()
     supervisor.processes = [dying]
     supervisor.keep_subprocess_alive()
+
+
+class Process:
+    """A worker's, of which a test says how it is."""
+
+    def __init__(self, status: int | None, pid: int = 1) -> None:
+        self.exitcode, self.pid = status, pid
+
+    def is_alive(self, timeout: float = 5) -> bool:
+        return self.exitcode is None
+
+    def is_ready(self) -> bool:
+        return self.exitcode is None
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+    start = kill = join
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    """Hears no signal, and starts nothing."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(multiprocess, "Process", lambda *_: Process(None, 2))
+    return Supervisor(Config("math:floor", workers=2, log_config=None), sockets=[])
+
+
+def test_a_worker_that_died_at_once_is_followed_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("service.workers.monotonic", lambda: now)
+    monkeypatch.setattr(multiprocess.Process, "start", lambda _: None)
+    worker = Worker(Config("math:floor"), [])
+    worker.start()
+    for status in (1, -signal.SIGSEGV):
+        worker.process = Process(status)  # type: ignore[assignment]
+        now = 1000.0 + AGAIN - 0.01
+        assert worker.is_alive()
+        now = 1000.0 + AGAIN
+        assert not worker.is_alive()
+    now = 1000.0
+    worker.process = Process(STARTUP_FAILURE)  # type: ignore[assignment]
+    assert not worker.is_alive()  # which ends the service, and that without delay
+
+
+def test_a_worker_that_hangs_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(Config("math:floor", log_config=None), [])
+    worker.process = Process(None)  # type: ignore[assignment]
+    monkeypatch.setattr(worker, "ping", lambda _: False)
+    assert not worker.is_alive()
+    assert caplog.messages == ["Child process [1] does not answer, and is killed"]
+
+
+@pytest.mark.parametrize(("status", "end"), [(1, "with status 1"), (-9, "by signal 9 (Killed)")])
+def test_of_a_worker_that_died_it_is_told_how(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture, status: int, end: str
+) -> None:
+    supervisor._told = True
+    living: Any = Process(None, 3)
+    dead: Any = Process(status)
+    supervisor.processes = [living, dead]
+    supervisor.keep_subprocess_alive()
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == f"Child process [1] ended {end}; [2] follows"
+
+
+def test_it_is_told_once_that_the_service_runs_and_to_those_that_come_later(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "uvicorn.error")
+    ready: Any = Process(None)
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        supervisor.processes, supervisor.sockets = [ready], [own]
+        for _ in range(2):
+            supervisor.keep_subprocess_alive()
+    [line] = caplog.messages
+    assert line.startswith("Uvicorn running on http://127.0.0.1:")
+    assert multiprocess.Process is Successor
+    assert Successor(supervisor.config, []).process.name == SUCCESSOR
+
+
+def test_a_supervisor_that_is_told_twice_hurries_its_workers(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurried: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *what: hurried.append(what))
+    waited_for: Any = Process(None, 3)
+    over: Any = Process(0, 4)
+    supervisor.processes = [over, waited_for]
+    supervisor._stop(signal.SIGINT, None)
+    assert hurried == []
+    supervisor._stop(signal.SIGINT, None)
+    assert hurried == [(3, signal.SIGINT)]
+
+
+@pytest.mark.parametrize(
+    ("there", "rounds", "ends"),
+    [
+        ([True, False], 0, True),
+        ([True, True, False, False], 2, True),  # it is told a moment later
+        ([True, True], 0, False),  # somebody wants the workers renewed
+        ([True, False, False, False], 2, False),  # it has ended long ago
+        ([False, False], 0, False),
+    ],
+)
+@pytest.mark.parametrize("nohup", [False, True])
+def test_the_end_of_its_terminal_stops_a_service_of_several_unless_that_is_not_to_be(
+    monkeypatch: pytest.MonkeyPatch, there: list[bool], rounds: int, ends: bool, nohup: bool
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_IGN if nohup else signal.SIG_DFL)
+    answers = iter(there)
+    monkeypatch.setattr("service.workers.has_terminal", lambda: next(answers))
+    supervisor = Supervisor(Config("math:floor", workers=2), sockets=[])
+    supervisor._told = True
+    for _ in range(rounds):
+        supervisor.keep_subprocess_alive()
+    supervisor._renew(signal.SIGHUP, None)
+    stops = ends and not nohup
+    assert supervisor.should_exit.is_set() == stops
+    assert supervisor.signal_queue == [signal.SIGTERM if stops else signal.SIGHUP]
+
+
+# Of a process that has one, and whose terminal ends.
+TERMINAL = """
+import os, pty, signal
+from service.workers import has_terminal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+says, hears = os.pipe()[::-1]
+child, terminal = pty.fork()
+if child == 0:
+    os.write(says, b"%d" % has_terminal())
+    signal.sigwait({signal.SIGHUP})
+    os.write(says, b"%d" % has_terminal())
+    os._exit(0)
+print(os.read(hears, 1) == b"1")
+os.close(terminal)
+print(os.read(hears, 1) == b"0")
+os.waitpid(child, 0)
+"""
+
+
+def test_a_terminal_that_has_ended_is_none() -> None:
+    said = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", TERMINAL], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.split() == ["True", "True"]
+
+
+def test_a_terminal_that_there_is_no_file_for_has_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: Any) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", none_left)
+        there = has_terminal()
+    assert there
+
+
+def test_a_worker_that_is_told_to_stop_has_the_time_that_requests_have_and_some_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.workers.monotonic", lambda: 1000.0)
+    monkeypatch.setattr(multiprocess.Process, "terminate", lambda _: None)
+    worker = Worker(Config("math:floor", timeout_graceful_shutdown=30), [])
+    worker.terminate()
+    assert worker._stop_by == 1000.0 + 30 + STOPPING
 
 
 def test_of_a_worker_that_has_died_no_answer_is_waited_for() -> None:
@@ -295,22 +353,6 @@ def test_workers_that_cannot_start_end_the_service_with_a_failure() -> None:
     assert "failed to start" in done.stderr
 
 
-def test_a_worker_that_finds_its_port_taken_says_so_and_ends_the_service(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with socket.socket() as stranger, OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
-        sent = ForkingPickler.dumps(own)
-        address = own.getsockname()
-        own.close()
-        stranger.bind(address)
-        stranger.listen()
-        monkeypatch.setattr(os, "getppid", os.getpid)
-        with pytest.raises(SystemExit) as ended:
-            pickle.loads(sent)  # noqa: S301 — as uvicorn sends it
-    assert ended.value.code == STARTUP_FAILURE
-    assert f"cannot listen on 127.0.0.1:{address[1]}" in capsys.readouterr().err
-
-
 async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
     async with served(artifacts, "--workers", "2") as server:
         async with httpx.AsyncClient(
@@ -320,8 +362,43 @@ async def test_two_workers_answer_and_stop_cleanly(artifacts: Path) -> None:
         assert answer.json()["label"] == "5"
         for process in _children(server.process.pid):
             assert os.sched_getscheduler(process) == os.SCHED_BATCH
+        # What a terminal tells all of its processes ends none of them, and none is deaf to it.
+        heard = {signal.SIGINT, signal.SIGHUP}
+        async with asyncio.timeout(PATIENCE):
+            for process in _workers(server.process.pid):
+                while not heard <= _signals(process, "SigCgt"):  # noqa: ASYNC110 — nobody tells
+                    await asyncio.sleep(0.01)
+                assert not heard & _signals(process, "SigBlk")
+        [other] = {*_children(server.process.pid)}.difference(_workers(server.process.pid))
+        assert signal.SIGHUP in _signals(other, "SigBlk")
         assert await server.stop() == 0
         assert not any("Traceback" in line for line in server.lines)
+
+
+async def test_two_workers_with_nothing_new_to_serve_go_on_and_stop_at_once_when_told_twice(
+    artifacts: Path,
+) -> None:
+    async with (
+        served(artifacts, "--workers", "2", CONVSCOPE_DRAIN="1000") as server,
+        asyncio.timeout(PATIENCE),
+    ):
+        before = _workers(server.process.pid)
+        (artifacts / "models").rename(artifacts / "away")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stderr is not None
+        while b"aborting the restart" not in (line := await server.process.stderr.readline()):
+            assert line
+            server.lines.append(line.decode())
+        assert any("takes no other's place: there is no model" in line for line in server.lines)
+        assert _workers(server.process.pid) == before
+        reader, writer = await server.connect()
+        writer.write(HEAD + b"Expect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")  # a worker waits for its body
+        server.process.send_signal(signal.SIGINT)
+        await server.stopped_accepting()
+        assert await server.stop(signal.SIGINT) == 0
+        writer.close()
+    assert not any("Traceback" in line for line in server.lines)
 
 
 async def test_ctrl_c_while_workers_start_says_no_more_than_that(artifacts: Path) -> None:
@@ -352,14 +429,6 @@ async def test_workers_end_when_what_started_them_was_killed(artifacts: Path) ->
             await server.process.stderr.read()  # which all of them hold: it ends with the last
             while not all(map(_is_over, workers)):  # noqa: ASYNC110 — it closes its files a little before its end
                 await asyncio.sleep(0)
-
-
-def test_a_worker_ends_whose_supervisor_was_killed_before_it_could_ask_to_be_told() -> None:
-    with OwnQueue.bound(socket.AF_INET, ("127.0.0.1", 0)) as own:
-        sent = ForkingPickler.dumps(own)
-    # This process has another parent than the one that sent it.
-    with pytest.raises(SystemExit):
-        pickle.loads(sent)  # noqa: S301 — as uvicorn sends it
 
 
 IMPATIENT = """
@@ -411,6 +480,16 @@ def _is_over(process: int) -> bool:
 def _workers(process: int) -> list[int]:
     """Those that are there already; uvicorn starts a process besides."""
     return [one for one in _started(process) if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def _signals(process: int, what: str) -> set[int]:
+    """Those that a process catches or has blocked, by the name that proc(5) has for it."""
+    [bits] = [
+        line.split()[1]
+        for line in Path(f"/proc/{process}/status").read_text().splitlines()
+        if line.startswith(f"{what}:")
+    ]
+    return {number for number in range(1, 65) if int(bits, 16) >> (number - 1) & 1}
 
 
 def _importing(process: int) -> bool:
