@@ -17,10 +17,8 @@ from service.manifest import DATASET, TEST_IMAGES, DatasetManifest, file_entry
 from service.settings import Settings
 from tests.service.stripes import CLASSES, SHAPES, stripe, write_aliases, write_model
 
-PATIENT = {
-    "deadline": 100.0,
-    "figure_time": 100.0,
-}  # settings: figures are drawn when nothing else is to be done
+# Settings: figures are drawn when nothing else is to be done.
+PATIENT = {"deadline": 100.0, "figure_time": 100.0}
 
 SET = re.compile("CONVSCOPE_.*|PORT|WEB_CONCURRENCY|.*_PROXY", re.IGNORECASE)
 """variables that decide what the service does and whom its clients ask; by any case of letters"""

@@ -10,7 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from training.datasets import DATASETS, DataError, Dataset
+from training.datasets import DATASETS, USUAL_FOLDERS, DataError, Dataset
 from training.experiments import EXPERIMENTS
 from training.missing import OF_TRAINING, advice
 from training.quiet import quiet
@@ -27,14 +27,17 @@ def parser() -> argparse.ArgumentParser:
         "python -m training", description="Make the models that the service serves."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (
-        ("fetch", "find the original data files, download those that are missing, verify all"),
-        ("preprocess", "turn the originals into one checked array file a data set"),
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text)
+
+    for command in (
+        add("fetch", "find the original data files, download those that are missing, verify all"),
+        add("preprocess", "turn the originals into one checked array file a data set"),
     ):
-        command = commands.add_parser(name, help=text, description=text)
         command.add_argument("datasets", nargs="*", type=_dataset, metavar="DATASET", help="default: all")
         _data_option(command)
-    train = commands.add_parser("train", help="train, evaluate and export models")
+    train = add("train", "train, evaluate and export models")
     train.add_argument(
         "names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME", help="see `list`; or: all"
     )
@@ -48,18 +51,16 @@ def parser() -> argparse.ArgumentParser:
         help="another one than the experiment's, to see how far results spread: it is kept as a checkpoint, and "
         "what is published next under this name tells of it",
     )
-    export = commands.add_parser("export", help="evaluate and export models whose training is finished")
+    export = add("export", "evaluate and export models whose training is finished")
     export.add_argument("names", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME")
     for command in (train, export):
         _data_option(command)
         _folder_options(command)
-    listing = commands.add_parser("list", help="what can be trained, and how good what was trained is")
+    listing = add("list", "what can be trained, and how good what was trained is")
     _folder_options(listing)
-    report = commands.add_parser(
-        "report", help="draw a model's learning curves, weights, confusions, calibration"
-    )
+    report = add("report", "draw a model's learning curves, weights, confusions, calibration")
     report.add_argument("name", metavar="NAME", help="a published model, see `list`, or an alias")
-    compare = commands.add_parser("compare", help="print and draw models side by side")
+    compare = add("compare", "print and draw models side by side")
     compare.add_argument("names", nargs="+", metavar="NAME", help="published models or aliases")
     for command in (report, compare):
         command.add_argument("--to", type=Path, help="folder for the figures (default: below build/reports)")
@@ -86,7 +87,7 @@ def _data_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data",
         type=Path,
-        help="folder of the originals (default: $CONVSCOPE_DATA, ./data, ../shared/datasets)",
+        help=f"folder of the originals (default: $CONVSCOPE_DATA, {', '.join(map(str, USUAL_FOLDERS))})",
     )
 
 
@@ -100,10 +101,10 @@ def _folder_options(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, command: str) -> int:
     """Do one command; its exit status."""
     if arguments.command in {"fetch", "preprocess"}:
-        from training import data_commands
+        from training.data_commands import fetch, preprocess
 
         datasets = arguments.datasets or list(DATASETS.values())
-        return getattr(data_commands, arguments.command)(datasets, arguments.data)  # type: ignore[no-any-return]
+        return (fetch if arguments.command == "fetch" else preprocess)(datasets, arguments.data)
     if arguments.command in {"list", "report", "compare"} and not arguments.artifacts.is_dir():
         raise DataError(
             f"{arguments.artifacts} is no folder: --artifacts takes the one that models are published in"
@@ -113,9 +114,9 @@ def run(arguments: argparse.Namespace, command: str) -> int:
 
         return show(arguments.artifacts, arguments.checkpoints)
     if arguments.command in {"report", "compare"}:
-        from training import report
+        from training.report import compare, report
 
-        return getattr(report, arguments.command)(arguments)  # type: ignore[no-any-return]
+        return (report if arguments.command == "report" else compare)(arguments)
     with quiet():
         from training.train_commands import export, train
 

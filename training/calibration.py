@@ -21,9 +21,8 @@ TEMPERATURE = "temperature"  # one for all images: Guo et al., On Calibration of
 ENTROPY = "entropy"
 METHODS = (TEMPERATURE, ENTROPY)
 
-LEAST_ENTROPY = (
-    1e-4  # share of the greatest; below it float32 has no digits left, and images are all the same
-)
+# Share of the greatest; below it float32 has no digits left, and images are all the same.
+LEAST_ENTROPY = 1e-4
 _WIDEST = math.log(20.0)  # temperatures are sought from a twentieth to this
 
 

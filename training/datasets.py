@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VALIDATION_IMAGES = 5_000  # the last of the training images, in the original order
+USUAL_FOLDERS = (Path("data"), Path("../shared/datasets"), Path("../shared"))  # where the originals may lie
 
 Images = NDArray[np.uint8]  # [N,H,W,C], 0…255
 Labels = NDArray[np.uint8]  # [N]
@@ -125,7 +126,7 @@ def data_folders(folder: Path | None = None) -> list[Path]:
     if folder is not None:
         return [folder]
     named = os.environ.get("CONVSCOPE_DATA")
-    return [*([Path(named)] if named else []), Path("data"), Path("../shared/datasets"), Path("../shared")]
+    return [*([Path(named)] if named else []), *USUAL_FOLDERS]
 
 
 def find(source: Source, folders: list[Path]) -> Path | None:
@@ -292,9 +293,5 @@ def one_hot(labels: Labels, classes: int) -> NDArray[np.float32]:
 def training_split(arrays: Arrays, held_out: int | None = None) -> tuple[Images, Labels, Images, Labels]:
     """Training images and labels, validation images and labels: the last `held_out`, 5,000 if not given."""
     cut = len(arrays.train_labels) - (VALIDATION_IMAGES if held_out is None else held_out)
-    return (
-        arrays.train_images[:cut],
-        arrays.train_labels[:cut],
-        arrays.train_images[cut:],
-        arrays.train_labels[cut:],
-    )
+    images, labels = arrays.train_images, arrays.train_labels
+    return images[:cut], labels[:cut], images[cut:], labels[cut:]

@@ -16,9 +16,8 @@ Floats = NDArray[np.floating]
 
 CALIBRATION_BINS = 15  # Guo et al., On Calibration of Modern Neural Networks, 2017
 _Z95 = 1.959963984540054  # 97.5 % point of the normal distribution
-_SMALLEST = np.finfo(
-    np.float32
-).tiny  # a probability that underflowed to 0 has a large loss, not an infinite one
+# A probability that underflowed to 0 has a large loss, not an infinite one.
+_SMALLEST = np.finfo(np.float32).tiny
 
 
 def wilson_interval(right: int, images: int) -> tuple[float, float]:

@@ -29,7 +29,7 @@ from service.manifest import (
 )
 from training import calibration, evaluate, towers
 from training.calibration import Calibration
-from training.datasets import DATASETS, Arrays, Dataset, Images, Labels, training_split
+from training.datasets import DATASETS, Arrays, Dataset, Labels, training_split
 from training.fit import for_export
 from training.graphs import serving_model, write_graphs
 from training.halves import pack
@@ -82,7 +82,7 @@ def _publish(run: Run, others: Sequence[Run], arrays: Arrays, home: Path, comman
             seeds = _seeds([run, *others], arrays, step)
             metrics = manifest.metrics.model_copy(update={"seeds": seeds})
             manifest = manifest.model_copy(update={"metrics": metrics})
-        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+        (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
         heed()
         folder.rename(home / version)
     return home / version
@@ -94,7 +94,7 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     step("fitting the calibration on the validation images")
     fitted = _calibration(run, arrays)
     step("reading the test set with Keras")
-    logits = _logits(run, images)
+    logits = predict(run.model, images)
     model = serving_model(run.model, fitted)
     step("writing the graphs")
     if run.members:
@@ -110,8 +110,9 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     step("reading the test set in bfloat16")
     shorter = bfloat16_answers(folder / MODEL, images)
     np.save(folder / TEST_PROBABILITIES, served)
-    (folder / HISTORY).write_text(history_text(run.history))
-    (folder / WEIGHT_STATISTICS).write_text(json.dumps({"layers": weight_statistics(model)}) + "\n")
+    (folder / HISTORY).write_text(history_text(run.history), encoding="utf-8")
+    statistics = json.dumps({"layers": weight_statistics(model)}) + "\n"
+    (folder / WEIGHT_STATISTICS).write_text(statistics, encoding="utf-8")
     step("reading the layers")
     layers = layer_table(model, images[:RANGE_SAMPLE])
     figures = evaluate.metrics(
@@ -146,17 +147,12 @@ def _write(run: Run, arrays: Arrays, folder: Path, version: str, command: str, s
     )
 
 
-def _logits(run: Run, images: Images) -> NDArray[np.float32]:
-    """The Keras model's own, [N,classes], in one forward pass."""
-    return predict(run.model, images)
-
-
 def _calibration(run: Run, arrays: Arrays) -> Calibration:
     _, _, images, labels = training_split(arrays, run.experiment.held_out)
     if run.experiment.calibration == calibration.TEMPERATURE:
-        return calibration.fit(calibration.TEMPERATURE, _logits(run, images), labels)
+        return calibration.fit(calibration.TEMPERATURE, predict(run.model, images), labels)
     # Two numbers need more to go by: nets that were trained on them answer mirrored and shifted images as well.
-    views = [_logits(run, view) for _, view in six_views(images)]
+    views = [predict(run.model, view) for _, view in six_views(images)]
     return calibration.fit(run.experiment.calibration, np.concatenate(views), np.tile(labels, len(views)))
 
 
@@ -164,7 +160,7 @@ def _validation_accuracy(run: Run, arrays: Arrays) -> float | None:
     if not run.members:
         return run.history[-1].get("val_accuracy")
     _, _, images, labels = training_split(arrays, run.experiment.held_out)
-    return _share_right(_logits(run, images), labels)
+    return _share_right(predict(run.model, images), labels)
 
 
 def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
@@ -172,7 +168,7 @@ def _accuracy_tta(run: Run, arrays: Arrays, step: Step) -> float | None:
     if run.experiment.augmentation != "photographs":
         return None
     step("reading the test set six times over, for comparison with papers that do")
-    logits = mean_logits(partial(_logits, run), arrays.test_images)
+    logits = mean_logits(partial(predict, run.model), arrays.test_images)
     return _share_right(logits, arrays.test_labels)
 
 
@@ -182,7 +178,7 @@ def _readings(run: Run, arrays: Arrays) -> list[Reading]:
     readings = []
     for epoch in run.experiment.readings:
         run.model.set_weights(run.kept[epoch])
-        logits = _logits(run, arrays.test_images)
+        logits = predict(run.model, arrays.test_images)
         readings.append(
             Reading(
                 epoch=epoch,
@@ -201,7 +197,7 @@ def _seeds(runs: list[Run], arrays: Arrays, step: Step) -> list[SeedResult]:
         SeedResult(
             seed=run.experiment.seed,
             validation_accuracy=run.history[-1].get("val_accuracy"),
-            test_accuracy=_share_right(_logits(run, arrays.test_images), arrays.test_labels),
+            test_accuracy=_share_right(predict(run.model, arrays.test_images), arrays.test_labels),
             seconds=round(run.seconds, 1),
         )
         for run in sorted(runs, key=lambda run: run.experiment.seed)

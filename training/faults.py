@@ -1,6 +1,7 @@
 """What is wrong with an experiment that somebody wrote: told before hours are spent on it."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_type_hints
@@ -14,8 +15,8 @@ from training.augmentation import AUGMENTATIONS
 from training.calibration import METHODS
 from training.checkpoints import OF_SEED
 from training.datasets import DATASETS
-from training.experiments import Experiment
-from training.fit import optimiser
+from training.experiments import EXPERIMENTS, Experiment
+from training.fit import net, optimiser
 
 _PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -36,6 +37,7 @@ def _faults(experiment: Experiment) -> Iterator[str]:
     images, held_out = DATASETS[experiment.dataset].train_images, experiment.held_out
     if held_out is not None and not 1 <= held_out < images:
         yield f"held_out is {held_out} of {images} images: some must be left to validate on, and some to train on"
+    yield from _of_others(experiment)
     if not experiment.members:
         yield from _of_training(experiment)
     late = [epoch for epoch in experiment.readings if not 1 <= epoch <= experiment.epochs]
@@ -67,10 +69,24 @@ def _unknown(experiment: Experiment) -> Iterator[str]:
             yield f"there is no {field} {asked!r}"
 
 
+def _of_others(experiment: Experiment) -> Iterator[str]:
+    """What is wrong with the nets that it is made from, as far as they are experiments."""
+    taught_by = [("teacher", experiment.teacher)] if experiment.teacher else []
+    for role, name in (*taught_by, *(("member", name) for name in experiment.members)):
+        other = EXPERIMENTS.get(name)
+        if name == experiment.name:
+            yield f"it is its own {role}"
+        elif other is not None and other.dataset != experiment.dataset:
+            yield f"its {role} {name} is of {other.dataset}, and not of {experiment.dataset}"
+        elif other is not None and other.members and role == "member":
+            yield f"its member {name} is itself put together of others"
+
+
 def _of_training(experiment: Experiment) -> Iterator[str]:
     for field in ("epochs", "batch_size", *(["views"] if experiment.teacher else [])):
         if getattr(experiment, field) < 1:
             yield f"{field} is {getattr(experiment, field)}: it must be 1 or more"
+    yield from _out_of_bounds(experiment)
     dataset = DATASETS[experiment.dataset]
     net = inspect.signature(ARCHITECTURES[experiment.architecture])
     yield from _refused("options", net.bind, dataset.shape, len(dataset.classes), **experiment.options)
@@ -83,6 +99,46 @@ def _of_training(experiment: Experiment) -> Iterator[str]:
         for field, own in (("augmentation_options", {}), ("closing_options", experiment.closing_options)):
             yield from _refused(field, draw, image, **{**experiment.augmentation_options, **own})
     yield from _refused("optimiser", optimiser, experiment)
+    if experiment.smaller is not None:
+        yield from _refused("smaller", _take_over_weights, experiment, experiment.smaller[0])
+
+
+def _out_of_bounds(experiment: Experiment) -> Iterator[str]:
+    for field in ("learning_rate", *(["softness"] if experiment.teacher else [])):
+        if not 0 < getattr(experiment, field) < math.inf:
+            yield f"{field} is {getattr(experiment, field)}: it must be more than 0"
+    side, small_epochs = experiment.smaller or (1, 0.0)
+    easy, easy_epochs = experiment.easy or (0.0, 0.0)
+    whole = DATASETS[experiment.dataset].shape[0]
+    if not 1 <= side <= whole:
+        yield f"smaller.0 is {side}: it must be from 1 to {whole} pixels"
+    for field, share in (
+        ("closing", experiment.closing),
+        ("smaller.1", small_epochs),
+        ("easy.1", easy_epochs),
+    ):
+        if not 0 <= share <= 1:
+            yield f"{field} is {share}: it must be from 0 to 1"
+    # Of these the whole would leave nothing: no label, no step, no image that is hard.
+    for field, share in (
+        ("label_smoothing", experiment.label_smoothing),
+        ("averaging", experiment.averaging),
+        ("easy.0", easy),
+    ):
+        if not 0 <= share < 1:
+            yield f"{field} is {share}: it must be from 0 to less than 1"
+
+
+def _take_over_weights(experiment: Experiment, side: int) -> None:
+    """Raises ValueError where the net for images of `side`·`side` pixels has other weights than that for whole ones."""
+    whole = net(experiment)
+    try:
+        small = net(experiment, side)
+    except ValueError as error:
+        raise ValueError(f"{experiment.architecture} takes no images of {side}·{side} pixels") from error
+    shapes = [[tuple(weight.shape) for weight in one.weights] for one in (whole, small)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{experiment.architecture} has other weights for images of {side}·{side} pixels")
 
 
 def _refused(field: str, make: Callable[..., Any], *arguments: Any, **options: Any) -> Iterator[str]:

@@ -34,19 +34,27 @@ _LAZY_BACKEND = "tensorflow"  # it builds metrics in the first step, from the da
 Progress = Callable[[int, int, dict[str, float]], None]  # (batches done, batches in all, running means)
 
 
-def build(experiment: Experiment, side: int | None = None) -> keras.Model:
-    """The experiment's net, seeded and compiled, untrained; for images of `side`·`side` pixels, if that is given."""
-    with quiet():  # this imports TensorFlow, whichever the backend is
-        keras.utils.set_random_seed(experiment.seed)
+def net(experiment: Experiment, side: int | None = None) -> keras.Model:
+    """The experiment's net, untrained; for images of `side`·`side` pixels, if that is given.
+
+    Raises TypeError or ValueError where there is none with these options, or for images so small.
+    """
     dataset = DATASETS[experiment.dataset]
     shape = dataset.shape if side is None else (side, side, dataset.shape[2])
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in experiment.options.items()}
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(experiment.precision)
     try:
-        model = ARCHITECTURES[experiment.architecture](shape, len(dataset.classes), **options)
+        return ARCHITECTURES[experiment.architecture](shape, len(dataset.classes), **options)
     finally:
         keras.config.set_dtype_policy(usual)
+
+
+def build(experiment: Experiment, side: int | None = None) -> keras.Model:
+    """The same net, seeded and compiled."""
+    with quiet():  # this imports TensorFlow, whichever the backend is
+        keras.utils.set_random_seed(experiment.seed)
+    model = net(experiment, side)
     loss, metrics = _loss(experiment)
     model.compile(optimizer=optimiser(experiment), loss=loss, metrics=metrics)
     if keras.backend.backend() != _LAZY_BACKEND:

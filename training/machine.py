@@ -39,9 +39,8 @@ def processor() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        models = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
+        models = [line.split(":")[1].strip() for line in lines if "model name" in line]
         name = models[0] if models else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"

@@ -2,8 +2,8 @@
 
 import sys
 
-# What commands import and serving does without: pyproject.toml's training extra, what that brings along, and the
-# other backend. Of these alone is it sure that an installation mends it; another missing module is a fault of ours.
+# What commands import and serving does without: pyproject.toml's training extra, and the other backend. Of these alone
+# is it sure that an installation mends it; another missing module is a fault of ours.
 OF_TRAINING = frozenset({"h5py", "jax", "keras", "onnx", "rich", "scipy", "tensorflow", "tf2onnx"})
 
 

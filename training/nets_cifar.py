@@ -26,9 +26,9 @@ def airbench(
     shape: Shape,
     classes: int,
     *,
-    filters: tuple[int, ...] = (64, 256, 256),
-    depth: int = 2,
-    momentum: float = 0.6,
+    filters: tuple[int, ...],
+    depth: int,
+    momentum: float,
 ) -> keras.Model:
     """Groups of `depth` 3×3 convolutions; the third, where there is one, is skipped by a residual connection.
 

@@ -16,9 +16,8 @@ def compact(
     shape: Shape,
     classes: int,
     *,
+    filters: tuple[tuple[int, ...], ...],
     stem: int = 32,
-    filters: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128)),
-    dropout: float = 0.0,
 ) -> keras.Model:
     """A 5×5 convolution, then groups of 3×3 ones with max-pooling before each; global average, dense.
 
@@ -33,8 +32,6 @@ def compact(
         for width in group:
             x = _convolution(x, width, 3, "same", name)
     x = layers.GlobalAveragePooling2D(name=name("global_average_pooling2d"))(x)
-    if dropout:
-        x = layers.Dropout(dropout, name=name("dropout"))(x)
     return keras.Model(image, layers.Dense(classes, dtype="float32", name=name("dense"))(x))
 
 

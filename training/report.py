@@ -118,7 +118,7 @@ def _figure(artifacts: Path, manifests: Sequence[Manifest], kind: str, theme: st
     request = {
         "kind": kind,
         "artifacts": str(artifacts.resolve()),
-        "models": [(manifest.name, manifest.version) for manifest in manifests],
+        "manifests": [manifest.model_dump_json() for manifest in manifests],
         "theme": theme,
     }
     command = [sys.executable, "-m", "service.figures"]
@@ -134,7 +134,7 @@ def _figure(artifacts: Path, manifests: Sequence[Manifest], kind: str, theme: st
 def _json(artifacts: Path, manifest: Manifest, file: str) -> dict[str, Any]:
     path = artifacts / "models" / manifest.name / manifest.version / file
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is damaged ({error}): bring it back from a copy") from error
     return content

@@ -24,9 +24,8 @@ class Run:
     model: keras.Model
     history: list[dict[str, float]] = field(default_factory=list)  # one row an epoch
     kept: dict[int, list[NDArray[Any]]] = field(default_factory=dict)  # weights at the reading epochs
-    losses: NDArray[np.float32] | None = (
-        None  # [N], the training images' last ones, where the experiment selects
-    )
+    # [N], the training images' last ones, where the experiment selects
+    losses: NDArray[np.float32] | None = None
     smaller: keras.Model | None = None  # the same net for the smaller images of the first epochs
     members: list[Path] = field(default_factory=list)  # the published nets that it is made of, if it is
     origin: Origin | None = None  # where the last epoch was trained, if it is known

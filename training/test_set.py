@@ -36,7 +36,7 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
         raw = next(iter(contents(path, dataset.votes).values()))
         files.append(folder / VOTES)
         with _written(files[-1]) as partial:
-            partial.write_text(parse_votes(raw).model_dump_json(indent=1) + "\n")
+            partial.write_text(parse_votes(raw).model_dump_json(indent=1) + "\n", encoding="utf-8")
     about = DatasetManifest(
         name=dataset.name,
         classes=list(dataset.classes),
@@ -46,7 +46,7 @@ def publish_test_set(dataset: Dataset, arrays: Arrays, artifacts: Path, data: Pa
         files={file.name: file_entry(file) for file in files},
     )
     with _written(folder / DATASET) as partial:  # last: the folder counts from now on
-        partial.write_text(about.model_dump_json(indent=1) + "\n")
+        partial.write_text(about.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return folder
 
 

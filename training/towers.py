@@ -57,7 +57,7 @@ def history(folders: list[Path]) -> list[dict[str, float]]:
     """The members' epochs, one training after the other: `epoch` goes on counting, `tower` says whose it is."""
     rows: list[dict[str, float]] = []
     for number, folder in enumerate(folders, 1):
-        own = json.loads((folder / HISTORY).read_text())["epochs"]
+        own = json.loads((folder / HISTORY).read_text(encoding="utf-8"))["epochs"]
         done = len(rows)
         rows += [{**row, "epoch": done + row["epoch"], "tower": number} for row in own]
     return rows

@@ -162,16 +162,18 @@ def _train_one(experiment: Experiment, path: Path, arguments: argparse.Namespace
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(experiment.name, total=experiment.epochs, figures="")
 
+        epochs_kept = len(history_kept(path))
+
         def batch(number: int, batches: int, logs: dict[str, float]) -> None:
             figures = f"loss {logs.get('loss', 0):.3f} accuracy {logs.get('accuracy', 0):.3f}"
-            progress.update(bar, completed=epochs_kept_now[0] + number / batches, figures=figures)
+            progress.update(bar, completed=epochs_kept + number / batches, figures=figures)
 
         def epoch(run: Run) -> None:
-            epochs_kept_now[0] = len(run.history)
-            progress.update(bar, completed=len(run.history))
+            nonlocal epochs_kept
+            epochs_kept = len(run.history)
+            progress.update(bar, completed=epochs_kept)
             say(console, f"{experiment.name}  {epoch_line(run)}")
 
-        epochs_kept_now = [len(history_kept(path))]
         return fit(
             experiment,
             arrays,

@@ -4,36 +4,29 @@
 
 Two servers on one core, one of which has feature maps loaded, are loaded in turn from another core; the figures
 are medians of the ratios of neighbouring rounds, so that a machine that slows down between them does not show.
-Processor time a prediction is what a busy machine disturbs least.
+Processor time a prediction is what a busy machine disturbs least. Needs Linux and wrk.
 """
 
-import asyncio
-import http.client
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from service.settings import ROOT
 from tests.benchmarks.arguments import new_file, parser_of
+from tests.benchmarks.serving import wrk
+from tests.benchmarks.serving.bench import DIGITS, SHORT, Bench, Cores, Section
+from tests.benchmarks.serving.child import Child
+from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.messages import get
+from tests.benchmarks.serving.servers import digit, is_seven, service
+from tests.benchmarks.serving.turns import PROCESSOR, RATE, Case, Turns
 
-MODEL = "mnist-baseline"
 LAYERS = ("conv2d", "conv2d_1", "dense", "softmax")
 PICTURES = 100
 ROUNDS = 20
-SECONDS = 1.0  # of one round
 CONNECTIONS = 16
+PLAIN, LOOKING = "without feature maps", "feature maps loaded"
 
 
 def main() -> None:
@@ -41,167 +34,68 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--json", type=new_file, help="also write the figures here")
     options = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    with server(cores[0]) as plain, server(cores[0]) as looking:
-        os.sched_setaffinity(0, {cores[-1]})
-        figures = pictures(looking) | throughput(plain, looking)
+    if not wrk.installed():
+        sys.exit(wrk.MISSING)
+    try:
+        figures = measured(Bench(SHORT, Cores.allowed()))
+    except BenchmarkError as error:
+        sys.exit(str(error))
     for name, value in figures.items():
         print(f"{name:<52} {value:>10.3f}")
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-class Server(NamedTuple):
-    """A running service."""
-
-    port: int
-    pid: int
-
-    def processor_seconds(self) -> float:
-        """What it has used since it started (Linux)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-class Rate(NamedTuple):
-    """Of one round."""
-
-    per_second: float
-    processor_us: float
-    """a prediction"""
+def measured(bench: Bench) -> dict[str, float]:
+    """By name. Raises BenchmarkError."""
+    idle = "3600"  # seconds: what was opened for pictures stays open
+    with (
+        service(bench, CONVSCOPE_FEATURE_MAPS_IDLE=idle) as plain,
+        service(bench, CONVSCOPE_FEATURE_MAPS_IDLE=idle) as looking,
+    ):
+        os.sched_setaffinity(0, {bench.cores.load})
+        return pictures(looking) | throughput(bench, {PLAIN: plain, LOOKING: looking})
 
 
-@contextmanager
-def server(core: int) -> Iterator[Server]:
-    """A service on one core, once it is ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = ["taskset", "-c", str(core), sys.executable, "-m", "service", "--port", str(port)]
-    environment = {**os.environ, "CONVSCOPE_LOG_LEVEL": "error", "CONVSCOPE_FEATURE_MAPS_IDLE": "3600"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)  # noqa: S603
-    try:
-        wait_for(port)
-        yield Server(port, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait_for(port: int) -> None:
-    """Until the service answers; a minute at most."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            get(port, "/health/ready")
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError(f"nothing answers on port {port}")
-
-
-def get(port: int, path: str) -> bytes:
-    """The body of a 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise http.client.HTTPException(f"{path} answered {answer.status}: {body[:200]!r}")
-    return body
-
-
-def pictures(one: Server) -> dict[str, float]:
+def pictures(child: Child) -> dict[str, float]:
     """Milliseconds from request to PNG, each of another test image: the graph runs every time."""
     figures = {}
     for layer in LAYERS:
         # The first open the graph, the test set and the font.
-        times = [picture_ms(one.port, layer, sample) for sample in range(PICTURES + 3)][3:]
+        times = [picture_ms(child, layer, sample) for sample in range(PICTURES + 3)][3:]
         figures[f"png of {layer}, median ms"] = statistics.median(times)
-    before = one.processor_seconds()
+    before = child.processor_seconds()
     for sample in range(PICTURES, 3 * PICTURES):
-        picture_ms(one.port, LAYERS[0], sample)
-    used = one.processor_seconds() - before
+        picture_ms(child, LAYERS[0], sample)
+    used = child.processor_seconds() - before
     figures[f"png of {LAYERS[0]}, processor ms"] = 1000 * used / (2 * PICTURES)
     return figures
 
 
-def picture_ms(port: int, layer: str, sample: int) -> float:
+def picture_ms(child: Child, layer: str, sample: int) -> float:
     """One picture."""
+    path = f"/models/{DIGITS}/feature-maps?layer={layer}&sample={sample}&format=png"
     began = time.perf_counter()
-    get(port, f"/models/{MODEL}/feature-maps?layer={layer}&sample={sample}&format=png")
+    answer = get(child.port, path)
+    if answer.status != 200:
+        raise BenchmarkError(f"{path} answered {answer.status}: {answer.body[:200]!r}")
     return 1000 * (time.perf_counter() - began)
 
 
-def throughput(plain: Server, looking: Server) -> dict[str, float]:
+def throughput(bench: Bench, children: dict[str, Child]) -> dict[str, float]:
     """Predictions of both servers in turn, each first as often as the other."""
-    request = prediction()
-    for one in (plain, looking):
-        measure(one, request)
-    without: list[Rate] = []
-    loaded: list[Rate] = []
-    pair = [(plain, without), (looking, loaded)]
-    for _ in range(ROUNDS):
-        for one, rates in pair:
-            rates.append(measure(one, request))
-        pair.reverse()
-    both = list(zip(without, loaded, strict=True))
+    section = Section()
+    turns = Turns(bench, section)
+    for name, child in children.items():
+        turns.add(name, Case(child, digit(), is_seven, CONNECTIONS), warm=1)
+    turns.take("predictions", ROUNDS)
     return {
-        "predictions a second, without feature maps": statistics.median(one.per_second for one in without),
-        "predictions a second, feature maps loaded": statistics.median(one.per_second for one in loaded),
-        "ratio of predictions a second": statistics.median(b.per_second / a.per_second for a, b in both),
-        "ratio of predictions a processor second": statistics.median(
-            a.processor_us / b.processor_us for a, b in both
+        **{f"predictions a second, {name}": section.median(f"{name}: {RATE}") for name in children},
+        "ratio of predictions a second": section.ratio(f"{LOOKING}: {RATE}", f"{PLAIN}: {RATE}"),
+        "ratio of predictions a processor second": section.ratio(
+            f"{PLAIN}: {PROCESSOR}", f"{LOOKING}: {PROCESSOR}"
         ),
     }
-
-
-def measure(one: Server, request: bytes) -> Rate:
-    """One round."""
-    before, began = one.processor_seconds(), time.perf_counter()
-    count = asyncio.run(load(one.port, request, SECONDS))
-    seconds = time.perf_counter() - began
-    return Rate(count / seconds, 1e6 * (one.processor_seconds() - before) / count)
-
-
-def prediction() -> bytes:
-    """One whole request: a test digit as PNG."""
-    with np.load(ROOT / "artifacts" / "datasets" / "mnist" / "test.npz") as arrays:
-        digit = arrays["images"][0, ..., 0]
-    file = BytesIO()
-    Image.fromarray(digit).save(file, "PNG")
-    body = file.getvalue()
-    lines = (
-        f"POST /predict/{MODEL} HTTP/1.1",
-        "Host: x",
-        "Content-Type: image/png",
-        f"Content-Length: {len(body)}",
-    )
-    return "\r\n".join((*lines, "", "")).encode() + body
-
-
-async def load(port: int, request: bytes, seconds: float) -> int:
-    """Answers over some connections, each of which always waits for its answer."""
-    until = time.perf_counter() + seconds
-    return sum(await asyncio.gather(*(ask(port, request, until) for _ in range(CONNECTIONS))))
-
-
-async def ask(port: int, request: bytes, until: float) -> int:
-    """One connection; counts the answers."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    count = 0
-    while time.perf_counter() < until:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        if not head.startswith(b"HTTP/1.1 200"):
-            raise http.client.HTTPException(head.decode())
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        count += 1
-    writer.close()
-    return count
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ so the same seed gives the same files.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from io import BytesIO
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from tests.benchmarks.serving.messages import encoded
+from training.thinning import skeletons
 
 FloatImage = NDArray[np.float32]
 Colour = tuple[int, int, int]
@@ -68,12 +70,8 @@ def photograph(digit: NDArray[np.uint8], scene: Scene, random: Generator) -> byt
 
 def encode(picture: Image.Image, quality: int | None) -> bytes:
     """PNG, or JPEG of a quality."""
-    file = BytesIO()
-    if quality is None:
-        picture.save(file, "PNG", compress_level=1)
-    else:
-        picture.save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    pixels = np.asarray(picture)
+    return encoded(pixels, compress_level=1) if quality is None else encoded(pixels, "JPEG", quality=quality)
 
 
 def _ink(digit: NDArray[np.uint8], side: int, scene: Scene) -> Image.Image:
@@ -98,7 +96,7 @@ def _redrawn(digit: NDArray[np.uint8], square: int, pen: float) -> Image.Image:
     """The digit's skeleton drawn with a round pen, `pen` pixels wide, without antialiasing when that is 1."""
     fine = 4
     large = Image.fromarray(digit).resize((28 * fine, 28 * fine), Image.Resampling.BICUBIC)
-    bones = skeleton(np.asarray(large) > 127)
+    bones = skeletons(np.asarray(large)[None] > 127)[0]
     scale = square / (28 * fine)
     sheet = Image.new("L", (square, square))
     draw = ImageDraw.Draw(sheet)
@@ -118,27 +116,6 @@ def _redrawn(digit: NDArray[np.uint8], square: int, pen: float) -> Image.Image:
                 (here[0] - pen / 2, here[1] - pen / 2, here[0] + pen / 2, here[1] + pen / 2), fill=255
             )
     return sheet
-
-
-def skeleton(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Zhang and Suen, A fast parallel algorithm for thinning digital patterns, 1984. bool [H,W] → bool [H,W]."""
-    thin = np.pad(mask, 1)
-    changed = True
-    while changed:
-        changed = False
-        for first in (True, False):
-            p = [np.roll(thin, shift, (0, 1)) for shift in _AROUND]
-            count = np.sum(p, 0)
-            crossings = np.sum([~p[i] & p[(i + 1) % 8] for i in range(8)], 0)
-            spared = (p[2] & p[4] if first else p[0] & p[6]) & (p[0] | p[6] if first else p[2] | p[4])
-            gone = thin & (count >= 2) & (count <= 6) & (crossings == 1) & ~spared
-            thin = thin & ~gone
-            changed = changed or bool(gone.any())
-    return thin[1:-1, 1:-1]
-
-
-# Shifts that bring the neighbour to the north, north-east, … onto a pixel, clockwise.
-_AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))
 
 
 def _lay(picture: Image.Image, ink: Image.Image, scene: Scene) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,10 +109,22 @@ def small_cifar10(tmp_path: Path) -> tuple[Dataset, Path]:
     return write_small_cifar10(tmp_path), tmp_path
 
 
+@contextmanager
+def encodings_named() -> Iterator[None]:
+    """Text that a path is opened as has an encoding that is named: that of the locale may have no letter for it."""
+
+    def named(encoding: str | None, stacklevel: int = 2) -> str:
+        if encoding is None:
+            raise EncodingWarning("text of whatever encoding the locale has")
+        return encoding
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(io, "text_encoding", named)
+        yield
+
+
 @pytest.fixture(scope="session", params=sorted(DATASETS))
-def real_arrays(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Dataset, Arrays]:
+def real_arrays(request: pytest.FixtureRequest) -> tuple[Dataset, Arrays]:
     """A whole data set, read from the original files where they are found."""
     dataset = DATASETS[request.param]
     if any(find(source, data_folders()) is None for source in dataset.sources):
@@ -121,11 +134,11 @@ def real_arrays(
 
 @pytest.fixture(scope="session")
 def few_arrays() -> dict[str, Arrays]:
-    """A handful of random images of each data set's shape; more than the validation split leaves out.
+    """A handful of random images of each data set's shape: for experiments that hold out fewer than is usual.
     Read only, since all tests have the same."""
     made = {}
     for name, dataset in DATASETS.items():
-        train, train_labels = _random(5_200, dataset.shape, 3)
+        train, train_labels = _random(300, dataset.shape, 3)
         test, test_labels = _random(100, dataset.shape, 4)
         for array in (train, train_labels, test, test_labels):
             array.setflags(write=False)

@@ -52,8 +52,7 @@ class OnJax:
 
 @pytest.fixture(scope="module")
 def on_jax(few_arrays: dict[str, Arrays], tmp_path_factory: pytest.TempPathFactory) -> OnJax:
-    few, folder = few_arrays["mnist"], tmp_path_factory.mktemp("jax")
-    arrays = replace(few, train_images=few.train_images[:300], train_labels=few.train_labels[:300])
+    arrays, folder = few_arrays["mnist"], tmp_path_factory.mktemp("jax")
     work = folder / "work"
     work.write_bytes(pickle.dumps((SHORT, arrays)))
     done = subprocess.run(  # noqa: S603

@@ -149,8 +149,10 @@ def test_one_hot_has_a_single_one_at_the_label() -> None:
     assert rows.dtype == np.float32
 
 
-def test_validation_is_the_last_5000_training_images(few_arrays: dict[str, Arrays]) -> None:
-    arrays = few_arrays["mnist"]
+def test_validation_is_the_last_5000_training_images() -> None:
+    numbers = np.arange(5_200)
+    pixels, digits = (numbers // 256)[:, None, None, None].astype(np.uint8), (numbers % 10).astype(np.uint8)
+    arrays = Arrays(pixels, digits, pixels, digits)
     images, labels, validation_images, validation_labels = datasets.training_split(arrays)
     assert (len(images), len(labels), len(validation_images)) == (200, 200, 5_000)
     assert np.array_equal(validation_images, arrays.train_images[200:])

@@ -19,10 +19,11 @@ from service.manifest import (
     sha256_of,
 )
 from tests.service.shipped import test_set
-from training import calibration, datasets, evaluate, export, parity
+from tests.training.conftest import encodings_named
+from training import calibration, evaluate, export, parity
 from training.datasets import Arrays, Images
 from training.experiments import EXPERIMENTS
-from training.fit import build, fit, for_export
+from training.fit import build, for_export
 from training.locks import BusyError
 from training.machine import Origin
 from training.parity import ParityError, run_graph
@@ -35,19 +36,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, Arrays]:
-    """A net trained for two epochs on random images, published twice: (version 2's folder, run, arrays)."""
+    """A net as if it had been trained for two epochs, published beside a version 1: (its folder, run, arrays)."""
     folder = tmp_path_factory.mktemp("export")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 32, 32, 3), dtype=np.uint8)
     labels = np.resize(np.arange(10), 300).astype(np.uint8)
     arrays = Arrays(images[:200], labels[:200], images[200:], labels[200:])
-    experiment = replace(EXPERIMENTS["cifar10-batchnorm"], name="short", epochs=2, readings=(1, 2))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "VALIDATION_IMAGES", 50)
-        run = fit(experiment, arrays, folder / "run.npz")
-        for _ in range(2):
-            path = export.publish(run, arrays, folder / "artifacts", command="python -m training train short")
-    return path, run, arrays
+    experiment = replace(
+        EXPERIMENTS["cifar10-batchnorm"], name="short", epochs=2, readings=(1, 2), held_out=50
+    )
+    history = [{"epoch": epoch, "val_accuracy": 0.1, "seconds": 1.0} for epoch in (1, 2)]
+    run = Run(experiment, build(experiment), history)
+    first = run.model.get_weights()
+    # Batch norm's statistics and biases are no longer what they were.
+    moved = [weight + rng.uniform(0, 0.5, weight.shape) * (weight.ndim == 1) for weight in first]
+    run.model.set_weights(moved)
+    run.kept = {1: first, 2: run.model.get_weights()}
+    (folder / "models" / "short" / "1").mkdir(parents=True)
+    return export.publish(run, arrays, folder, command="python -m training train short"), run, arrays
 
 
 def test_versions_count_up_and_nothing_partial_is_left(published: tuple[Path, Run, Arrays]) -> None:
@@ -147,7 +153,8 @@ def told(net: tuple[Run, Arrays], tmp_path_factory: pytest.TempPathFactory) -> M
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "bfloat16_answers", one_wrong)
-        folder = export.publish(run, arrays, tmp_path_factory.mktemp("told"), command="", others=others)
+        with encodings_named():
+            folder = export.publish(run, arrays, tmp_path_factory.mktemp("told"), command="", others=others)
     return Manifest.model_validate_json((folder / "manifest.json").read_text())
 
 
@@ -249,7 +256,6 @@ def test_what_cannot_be_exported_leaves_no_version(
         export, "run_graph", lambda _path, images: np.full((len(images), 10), 0.1, np.float32)[:, ::-1]
     )
     monkeypatch.setattr(parity, "CLEAR_MARGIN", 0.0)
-    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 50)
     with pytest.raises(ParityError):
         export.publish(published[1], published[2], tmp_path, command="")
     assert list((tmp_path / "models" / "short").iterdir()) == []

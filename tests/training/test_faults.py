@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,35 @@ def test_what_is_shipped_has_none(name: str) -> None:
         ({"batch_size": "12"}, "batch_size: Input should be a valid integer"),
         ({"dataset": ["mnist"]}, "dataset: Input should be a valid string"),
         ({"easy": (0.7,)}, "easy.1: Field required"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0: it must be more than 0"),
+        (
+            {"teacher": "mnist-compact", "views": 1, "softness": 0.0},
+            "softness is 0.0: it must be more than 0",
+        ),
+        ({"teacher": "mnist-compact", "views": 1, "softness": math.inf}, "softness is inf"),
+        ({"closing": 2.0}, "closing is 2.0: it must be from 0 to 1"),
+        ({"closing": math.nan}, "closing is nan"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0: it must be from 0 to less than 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"averaging": 1.0}, "averaging is 1.0"),
+        ({"easy": (1.0, 1.0)}, "easy.0 is 1.0: it must be from 0 to less than 1"),
+        ({"easy": (0.7, 1.1)}, "easy.1 is 1.1"),
+        ({"smaller": (14, 1.1)}, "smaller.1 is 1.1"),
+        ({"smaller": (0, 1.0)}, "smaller.0 is 0: it must be from 1 to 28 pixels"),
+        ({"smaller": (29, 1.0)}, "smaller.0 is 29"),
+        (
+            {"smaller": (14, 1.0)},
+            "smaller: two_strided_convolutions has other weights for images of 14·14 pixels",
+        ),
+        ({"smaller": (3, 1.0)}, "smaller: two_strided_convolutions takes no images of 3·3 pixels"),
+        ({"teacher": "cifar10-pair", "views": 1}, "its teacher cifar10-pair is of cifar10, and not of mnist"),
+        ({"teacher": "mnist-baseline", "views": 1}, "it is its own teacher"),
+        (
+            {"members": ("mnist-l2", "cifar10-plain")},
+            "its member cifar10-plain is of cifar10, and not of mnist",
+        ),
+        ({"members": ("mnist-l2", "mnist-baseline")}, "it is its own member"),
+        ({"dataset": "cifar10", "members": ("cifar10-pair",)}, "member cifar10-pair is itself put together"),
     ],
 )
 def test_what_would_end_in_a_failure_is_told(change: dict[str, Any], told: str) -> None:
@@ -58,6 +88,17 @@ def test_what_would_end_in_a_failure_is_told(change: dict[str, Any], told: str) 
         {"held_out": 59_999},
         {"name": "mine-seed-7th"},
         {"teacher": "mnist-compact", "views": 1},
+        {"teacher": "somebody's", "views": 1},
+        {"members": ("mnist-l2", "mnist-compact")},
+        {
+            "closing": 1.0,
+            "label_smoothing": 0.0,
+            "averaging": 0.99,
+            "easy": (0.99, 1.0),
+            "smaller": (28, 1.0),
+        },
+        {"softness": 0.0},  # nobody is asked
+        {"architecture": "compact", "options": {"filters": ((8,),)}, "smaller": (14, 0.5)},
     ],
 )
 def test_what_can_be_made_has_none(change: dict[str, Any]) -> None:

@@ -13,7 +13,10 @@ from training.experiments import EXPERIMENTS
 from training.nets_cifar import WHITENING, whiten
 from training.runs import Run
 
-SHORT = replace(EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64)
+SHORT = replace(
+    EXPERIMENTS["mnist-8-filters"], name="short", epochs=4, readings=(2, 4), batch_size=64, held_out=100
+)
+SMALL = {"filters": (8, 8, 8), "depth": 2, "momentum": 0.6}  # options of cifar10-plain's architecture
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -54,14 +57,13 @@ def test_smaller_images_and_easy_ones_that_sit_out_resume_as_they_went(
     """Stopped between the epochs of small images and those of whole ones."""
     cheap = replace(
         EXPERIMENTS["cifar10-plain"],
-        options={"filters": (8, 8, 8)},
+        options=SMALL,
         epochs=2,
         easy=(0.7, 1.0),
         batch_size=64,
         held_out=100,
     )
-    few = few_arrays["cifar10"]
-    arrays = replace(few, train_images=few.train_images[:300], train_labels=few.train_labels[:300])
+    arrays = few_arrays["cifar10"]
     straight = fit.fit(cheap, arrays, tmp_path / "straight.npz")
     checkpoint = tmp_path / "stopped.npz"
     with pytest.raises(KeyboardInterrupt):
@@ -77,11 +79,9 @@ def test_smaller_images_and_easy_ones_that_sit_out_resume_as_they_went(
 def test_the_frozen_first_layer_knows_the_training_images_alone(
     few_arrays: dict[str, Arrays], tmp_path: Path
 ) -> None:
-    untrained = replace(
-        EXPERIMENTS["cifar10-plain"], options={"filters": (8, 8, 8)}, epochs=0, held_out=5_100
-    )
+    untrained = replace(EXPERIMENTS["cifar10-plain"], options=SMALL, epochs=0, held_out=200)
     net = fit.build(untrained)
-    images, *_ = training_split(few_arrays["cifar10"], 5_100)
+    images, *_ = training_split(few_arrays["cifar10"], 200)
     whiten(net, images)
     run = fit.fit(untrained, few_arrays["cifar10"], tmp_path / "run.npz")
     kernels = [model.get_layer(WHITENING).get_weights()[0] for model in (run.model, net)]

@@ -69,12 +69,15 @@ def test_convolutions_begin_as_the_identity() -> None:
 
 def small(name: str, **changes: object) -> Experiment:
     """A flagship of two short epochs and a net that takes a second."""
-    options = {"mnist-compact": {"stem": 4, "filters": ((8,), (8,))}, "cifar10-plain": {"filters": (8, 8, 8)}}
+    options = {
+        "mnist-compact": {"stem": 4, "filters": ((8,), (8,))},
+        "cifar10-plain": {"filters": (8, 8, 8), "depth": 2, "momentum": 0.6},
+    }
     shorter = {
         "options": options[name],
         "epochs": 2,
         "batch_size": 64,
-        "held_out": None,
+        "held_out": 100,
         "closing": 0.5,
         **changes,
     }

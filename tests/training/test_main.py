@@ -11,11 +11,12 @@ from tests.training.bare import run_without
 from training import __main__ as command_line
 from training import data_commands
 from training.__main__ import main
+from training.datasets import data_folders
 from training.experiments import EXPERIMENTS
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 EXTRA = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["training"]
-OF_TRAINING = sorted({re.split(r"[^a-z0-9]", requirement)[0] for requirement in EXTRA} | {"h5py", "jax"})
+OF_TRAINING = sorted({re.split(r"[^a-z0-9]", requirement)[0] for requirement in EXTRA} | {"jax"})
 
 
 def test_list_names_every_experiment_with_the_figures_of_its_manifest(
@@ -77,7 +78,31 @@ def test_help_needs_only_what_serving_does(tmp_path: Path) -> None:
     assert "--resume" in done.stdout
 
 
-def test_a_stop_that_was_dropped_while_a_command_was_imported_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "does"),
+    [
+        ("fetch", "download those that are missing"),
+        ("preprocess", "one checked array file"),
+        ("train", "train, evaluate and export"),
+        ("export", "whose training is finished"),
+        ("list", "what can be trained"),
+        ("report", "learning curves"),
+        ("compare", "side by side"),
+    ],
+)
+def test_help_of_a_command_says_what_it_does_and_where_it_looks_for_data(
+    command: str, does: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert does in said
+    looked_in = f"$CONVSCOPE_DATA, {', '.join(map(str, data_folders()))})"
+    assert (looked_in in said) == ("--data" in said)
+
+
+def test_a_stop_that_was_dropped_while_a_command_was_imported_ends_it() -> None:
     """As JAX drops it, on the way to a training that is never begun."""
     code = """
 import runpy, signal, sys

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.manifest import DATASET, TEST_IMAGES, VOTES, DatasetManifest, Votes, VotesFile, file_entry
-from tests.training.conftest import md5
+from tests.training.conftest import encodings_named, md5
 from training.datasets import MNIST, Arrays, Dataset, Source
 from training.test_set import parse_votes, publish_test_set
 
@@ -45,7 +45,8 @@ def test_the_folder_has_the_test_images_their_labels_and_the_votes(
     dataset, data = published
     labels = few_arrays["mnist"].test_labels[::-1]  # the other way about than those of training
     arrays = replace(few_arrays["mnist"], test_labels=labels)
-    folder = publish_test_set(dataset, arrays, tmp_path / "artifacts", data)
+    with encodings_named():
+        folder = publish_test_set(dataset, arrays, tmp_path / "artifacts", data)
     assert folder == tmp_path / "artifacts" / "datasets" / "mnist"
     assert {path.name for path in folder.iterdir()} == {DATASET, TEST_IMAGES, VOTES}
     with np.load(folder / TEST_IMAGES) as kept:

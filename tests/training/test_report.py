@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.service.shipped import ARTIFACTS, latest, linked, manifest
+from tests.training.conftest import encodings_named
 from training.__main__ import main
 from training.published import latest_manifest
 from training.report import accuracy_table, weight_table
@@ -54,7 +55,8 @@ def test_compare_takes_aliases_and_a_model_and_its_alias_as_one(
 
 def test_a_pairs_epochs_and_lead_are_left_empty() -> None:
     manifests = [latest_manifest(ARTIFACTS, name) for name in ("cifar10-pair", "cifar10-strided")]
-    table = accuracy_table(ARTIFACTS, [one for one in manifests if one is not None])
+    with encodings_named():
+        table = accuracy_table(ARTIFACTS, [one for one in manifests if one is not None])
     columns = {column.header: list(column.cells) for column in table.columns}
     assert columns["epochs"] == ["", "50"]
     assert columns["training − validation"][0] == ""

@@ -21,7 +21,7 @@ from training.teacher import Lessons, Teacher
 STUDENT = replace(
     EXPERIMENTS["cifar10-fast"],
     name="student",
-    options={"filters": (8, 8, 8)},
+    options={"filters": (8, 8, 8), "depth": 2, "momentum": 0.6},
     epochs=3,
     batch_size=64,
     held_out=100,
@@ -45,11 +45,6 @@ class Counting:
         logits = np.zeros((len(images), 10), np.float32)
         logits[:, self.index] = 4 + images.mean((1, 2, 3)) / 255
         return logits
-
-
-def few(arrays: dict[str, Arrays]) -> Arrays:
-    whole = arrays["cifar10"]
-    return replace(whole, train_images=whole.train_images[:300], train_labels=whole.train_labels[:300])
 
 
 def lessons(ask: teacher.Ask, kept: Path, version: TeacherVersion = SOMEONE) -> Lessons:
@@ -107,13 +102,15 @@ def test_what_another_teacher_said_is_not_taken_for_this_ones(
 def taught(few_arrays: dict[str, Arrays], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """A student's finished run, and its checkpoint."""
     checkpoint = tmp_path_factory.mktemp("taught") / "run.npz"
-    return fit.fit(STUDENT, few(few_arrays), checkpoint, teacher=Teacher(SOMEONE, Counting())), checkpoint
+    return fit.fit(
+        STUDENT, few_arrays["cifar10"], checkpoint, teacher=Teacher(SOMEONE, Counting())
+    ), checkpoint
 
 
 def test_a_student_learns_what_its_teacher_says_and_not_the_labels(
     few_arrays: dict[str, Arrays], taught: tuple[Run, Path]
 ) -> None:
-    arrays, run = few(few_arrays), taught[0]
+    arrays, run = few_arrays["cifar10"], taught[0]
     answers = run.model.predict_on_batch(arrays.train_images[:50])
     assert (answers.argmax(1) == 3).all()
     assert run.history[-1]["val_accuracy"] < 0.3  # of the true labels
@@ -127,7 +124,7 @@ def test_another_teacher_does_not_go_on_with_a_run(
         r"taught by someone 1 \(model.keras aaaaaaaa\), not by someone 1 \(model.keras bbbbbbbb\).*--restart"
     )
     with pytest.raises(CheckpointError, match=expected):
-        fit.fit(STUDENT, few(few_arrays), taught[1], teacher=other, resume=True)
+        fit.fit(STUDENT, few_arrays["cifar10"], taught[1], teacher=other, resume=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
@@ -136,7 +133,7 @@ def test_what_is_published_names_its_teacher(
 ) -> None:
     run = Run(STUDENT, fit.build(STUDENT))
     load_checkpoint(run, taught[1])
-    folder = export.publish(run, few(few_arrays), tmp_path, command="python -m training export student")
+    folder = export.publish(run, few_arrays["cifar10"], tmp_path, command="python -m training export student")
     manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
     assert manifest.provenance.teacher == SOMEONE
 
@@ -144,7 +141,7 @@ def test_what_is_published_names_its_teacher(
 def test_a_stopped_student_goes_on_as_if_it_had_not_been(
     few_arrays: dict[str, Arrays], taught: tuple[Run, Path], tmp_path: Path
 ) -> None:
-    arrays, ask, path = few(few_arrays), Counting(), tmp_path / "run.npz"
+    arrays, ask, path = few_arrays["cifar10"], Counting(), tmp_path / "run.npz"
 
     def stop(run: Run) -> None:
         if len(run.history) == 2:
@@ -180,4 +177,4 @@ def test_whoever_has_no_teacher_finds_none(tmp_path: Path) -> None:
 
 def test_whoever_is_taught_needs_a_teacher(few_arrays: dict[str, Arrays], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="taught by someone"):
-        fit.fit(STUDENT, few(few_arrays), tmp_path / "run.npz")
+        fit.fit(STUDENT, few_arrays["cifar10"], tmp_path / "run.npz")

@@ -9,6 +9,7 @@ import pytest
 from service.engines import open_graph
 from service.manifest import FEATURE_MAPS, MANIFEST, MODEL, Manifest, Metrics, tower_keras
 from tests.service.shipped import latest, linked, manifest, run, test_set
+from tests.training.conftest import encodings_named
 from training import export, towers
 from training.calibration import Calibration
 from training.datasets import Arrays
@@ -31,8 +32,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images, labels = test_set("cifar10")
     arrays = Arrays(images[:200], labels[:200], images[:IMAGES], labels[:IMAGES])
     folders = towers.member_folders(PAIR, artifacts)
-    run = Run(PAIR, towers.net(folders), towers.history(folders), members=folders)
-    return export.publish(run, arrays, artifacts, command="python -m training train pair")
+    with encodings_named():
+        run = Run(PAIR, towers.net(folders), towers.history(folders), members=folders)
+        return export.publish(run, arrays, artifacts, command="python -m training train pair")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.manifest import HISTORY, MANIFEST, Manifest
+from tests.service.shipped import latest
 from tests.training.conftest import drop
 from training import export, kept_runs, train_commands
 from training.__main__ import main
@@ -21,7 +22,7 @@ from training.published import history_text
 from training.runs import Run, save_checkpoint
 from training.stops import TerminatedError
 
-TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1)
+TINY = replace(EXPERIMENTS["mnist-8-filters"], epochs=1, held_out=100)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:tf2onnx")
 
@@ -134,11 +135,37 @@ def change(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Experiment:
     return changed
 
 
-def finish(folder: Path) -> list[dict[str, float]]:
-    """A finished run is kept as if it had been trained; its history."""
-    run = Run(TINY, build(TINY), [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}])
-    save_checkpoint(run, folder / "kept" / f"{TINY.name}.npz")
-    return run.history
+def finished(experiment: Experiment, path: Path) -> Run:
+    """A run that is kept as if it had been trained."""
+    run = Run(experiment, build(experiment), [{"epoch": 1, "val_accuracy": 0.5, "seconds": 1.0}])
+    save_checkpoint(run, path)
+    return run
+
+
+def finish(folder: Path, experiment: Experiment = TINY) -> list[dict[str, float]]:
+    """A finished run is kept where `train` looks for it; its history."""
+    return finished(experiment, kept_runs.checkpoint_path(folder / "kept", experiment)).history
+
+
+def finish_and_publish(folder: Path) -> list[dict[str, float]]:
+    """The same, and a version has its history."""
+    history, home = finish(folder), folder / "artifacts" / "models" / TINY.name / "1"
+    home.mkdir(parents=True)
+    shipped = Manifest.model_validate_json((latest(TINY.name) / MANIFEST).read_bytes())
+    about = shipped.model_copy(update={"version": "1", "experiment": TINY.record()})
+    (home / MANIFEST).write_bytes(about.model_dump_json().encode())
+    (home / HISTORY).write_bytes(history_text(history).encode())
+    return history
+
+
+@pytest.fixture
+def trained_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training takes no time, and teaches nothing."""
+
+    def at_once(experiment: Experiment, _: Arrays, path: Path, **__: object) -> Run:
+        return finished(experiment, path)
+
+    monkeypatch.setattr(train_commands, "fit", at_once)
 
 
 def test_what_was_finished_is_published_in_better_words_and_told_with_its_folder(
@@ -165,16 +192,13 @@ def test_more_epochs_are_no_rest_of_a_finished_training(
         assert "was made with other settings (epochs: was 1, is 2): set them back" in said
         assert "unfinished" not in said
     assert kept(folder) == first
-    home = folder / "artifacts" / "models" / TINY.name / "1"
-    home.mkdir(parents=True)
-    (home / MANIFEST).touch()
-    (home / HISTORY).write_text(history_text(first))
+    finish_and_publish(folder)
     assert train(folder, "--no-export") == 0  # it is published: nothing of it needs to be kept
     assert len(kept(folder)) == 2
 
 
 def test_what_is_published_is_not_published_again_by_resuming(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, trained_at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(folder) == 0
     assert train(folder, "--resume") == 0
@@ -188,7 +212,7 @@ def test_what_is_published_is_not_published_again_by_resuming(
 def test_who_resumes_what_is_published_is_told_what_it_was_published_with(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train(folder) == 0
+    finish_and_publish(folder)
     change(monkeypatch, description="better words")
     assert train(folder, "--resume") == 0
     said = capsys.readouterr().out.splitlines()[-1]
@@ -199,8 +223,7 @@ def test_who_resumes_what_is_published_is_told_what_it_was_published_with(
 def test_what_is_kept_is_discarded_only_when_nothing_is_missing_for_another(
     folder: Path, monkeypatch: pytest.MonkeyPatch, how: tuple[str, ...]
 ) -> None:
-    assert train(folder) == 0
-    first = kept(folder)
+    first = finish_and_publish(folder)
 
     def missing(*_: object) -> Arrays:
         raise DataError("there are no data")
@@ -220,7 +243,7 @@ def test_an_experiment_that_could_not_be_published_is_not_begun(
 
 
 def test_a_finished_run_of_another_seed_is_trained_again_with_restart_alone(folder: Path) -> None:
-    assert train(folder, "--seed", "7") == 0
+    finish(folder, replace(TINY, seed=7))
     path = folder / "kept" / f"{TINY.name}-seed-7.npz"
     first = path.read_bytes()
     assert train(folder, "--seed", "7") == 0
@@ -230,7 +253,10 @@ def test_a_finished_run_of_another_seed_is_trained_again_with_restart_alone(fold
 
 
 def test_ctrl_c_in_an_export_says_how_to_go_on_and_the_same_command_does(
-    folder: Path, capsys: pytest.CaptureFixture[str], interrupted_export: Callable[[], None]
+    folder: Path,
+    trained_at_once: None,
+    capsys: pytest.CaptureFixture[str],
+    interrupted_export: Callable[[], None],
 ) -> None:
     assert train(folder) == 130
     first = kept(folder)
@@ -281,6 +307,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch, listening: None) -> Callable[[Modu
 )
 def test_a_stop_that_was_dropped_publishes_nothing(
     folder: Path,
+    trained_at_once: None,
     capsys: pytest.CaptureFixture[str],
     dropping: Callable[[ModuleType, str], None],
     module: ModuleType,
@@ -294,7 +321,10 @@ def test_a_stop_that_was_dropped_publishes_nothing(
 
 
 def test_a_stop_that_was_dropped_begins_no_other_process(
-    folder: Path, elsewhere: list[list[str]], dropping: Callable[[ModuleType, str], None]
+    folder: Path,
+    trained_at_once: None,
+    elsewhere: list[list[str]],
+    dropping: Callable[[ModuleType, str], None],
 ) -> None:
     dropping(train_commands, "fit")
     assert train(folder) == 130
@@ -304,8 +334,7 @@ def test_a_stop_that_was_dropped_begins_no_other_process(
 def test_a_stop_that_was_dropped_before_a_training_discards_nothing(
     folder: Path, dropping: Callable[[ModuleType, str], None]
 ) -> None:
-    assert train(folder) == 0
-    first = kept(folder)
+    first = finish_and_publish(folder)
     dropping(train_commands, "load")
     assert train(folder, "--restart") == 130
     assert kept(folder) == first
@@ -319,7 +348,9 @@ def test_a_stop_that_was_dropped_leaves_the_next_model_alone(
     assert made == ["mnist-l2"]
 
 
-def test_what_another_process_trains_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_another_process_trains_is_left_to_it(
+    folder: Path, trained_at_once: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = folder / "kept" / f"{TINY.name}.npz"
     with kept_runs.held(path):
         for how in ("--resume", "--restart"):
@@ -337,7 +368,7 @@ def test_a_run_is_not_resumed_and_discarded_at_once(folder: Path, capsys: pytest
 
 
 def test_a_damaged_checkpoint_is_named_and_restart_discards_it(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, trained_at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = folder / "kept" / f"{TINY.name}.npz"
     path.parent.mkdir()
@@ -349,7 +380,9 @@ def test_a_damaged_checkpoint_is_named_and_restart_discards_it(
     assert len(kept(folder)) == 1
 
 
-def test_on_another_backend_a_process_of_its_own_exports(folder: Path, elsewhere: list[list[str]]) -> None:
+def test_on_another_backend_a_process_of_its_own_exports(
+    folder: Path, trained_at_once: None, elsewhere: list[list[str]]
+) -> None:
     assert train(folder) == 0
     assert elsewhere[0][:5] == ["another", "-m", "training", "export", TINY.name]
     assert str(folder / "kept") in elsewhere[0]

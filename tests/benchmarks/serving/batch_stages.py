@@ -4,7 +4,6 @@ image of it.
 python -m tests.benchmarks.serving.batch_stages --seconds S
 """
 
-import argparse
 import json
 import zlib
 
@@ -19,12 +18,14 @@ from service.ranking import rank
 from service.routes.predictions import predict_batch
 from service.schemas import BatchQuery
 from service.settings import Settings
+from tests.benchmarks.arguments import parser_of
 from tests.benchmarks.serving import messages
 from tests.benchmarks.serving.batch_path import DIFFERENT_DIGITS
 from tests.benchmarks.serving.bench import DIGITS
 from tests.benchmarks.serving.beside_no_ops import ROWS, batch_of_digits
+from tests.benchmarks.serving.loops import run
 from tests.benchmarks.serving.messages import encoded, test_images
-from tests.benchmarks.serving.stages import awaited, run, timed
+from tests.benchmarks.serving.stages import awaited, timed
 
 _AFTER_PIXELS = 16  # bytes of a PNG: a checksum and the last chunk
 
@@ -81,9 +82,7 @@ def request(app: FastAPI, message: messages.Request) -> Request:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, required=True, help="for each part")
     print(json.dumps(run(stages(parser.parse_args().seconds))))
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tests.benchmarks.arguments import new_file, seconds, whole
+from tests.benchmarks.arguments import new_file, parser_of, seconds, whole
 from tests.benchmarks.serving import (
     batch_path,
     beside_no_ops,
@@ -182,11 +182,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.serving",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
+    parser.prog = "python -m tests.benchmarks.serving"
     parser.add_argument(
         "--short",
         action="store_true",

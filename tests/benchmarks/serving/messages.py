@@ -156,8 +156,8 @@ def test_images(dataset: str, count: int) -> NDArray[np.uint8]:
 test_images.__test__ = False  # type: ignore[attr-defined]
 
 
-def encoded(pixels: NDArray[np.uint8], kind: str = "PNG") -> bytes:
-    """uint8 [H,W,C] → an image file."""
+def encoded(pixels: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> bytes:
+    """uint8 [H,W,C] → an image file; `options` are Pillow's."""
     file = BytesIO()
-    Image.fromarray(pixels.squeeze()).save(file, kind)
+    Image.fromarray(pixels.squeeze()).save(file, kind, **options)
     return file.getvalue()

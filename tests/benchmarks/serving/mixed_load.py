@@ -3,7 +3,6 @@
 python -m tests.benchmarks.serving.mixed_load --port PORT --seconds S --json FILE
 """
 
-import argparse
 import asyncio
 import json
 import random
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tests.benchmarks.arguments import parser_of
 from tests.benchmarks.serving.bench import COLOUR, DIGITS
 from tests.benchmarks.serving.messages import Request, encoded, form, image, test_images
 
@@ -111,9 +111,7 @@ async def _caller(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--json", type=Path, required=True, help="where the counts go")

@@ -9,7 +9,6 @@ connection at the moment of its only request, and closes it after the answer. Wh
 the server that holds the request back, and it is never sent. One line of JSON is printed.
 """
 
-import argparse
 import asyncio
 import json
 import math
@@ -19,11 +18,13 @@ import statistics
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from tests.benchmarks.arguments import parser_of
 from tests.benchmarks.serving.errors import BenchmarkError
+from tests.benchmarks.serving.loops import run
 
 now = time.perf_counter  # uvloop's own clock counts milliseconds
 Clients = Literal["in turn", "again", "anew"]
@@ -247,9 +248,7 @@ def allow_many_files() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--request", type=Path, required=True)
     parser.add_argument("--rate", type=float, required=True, help="requests a second")
@@ -265,17 +264,9 @@ def main() -> None:
         options.port, options.request.read_bytes(), options.rate, limit=options.limit, clients=options.clients
     )
     try:
-        print(json.dumps(_run(load.run(options.seconds, options.warm))))
+        print(json.dumps(run(load.run(options.seconds, options.warm))))
     except BenchmarkError as error:
         sys.exit(str(error))
-
-
-def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    try:
-        import uvloop  # noqa: PLC0415 — where the project installs it
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 python -m tests.benchmarks.serving.stages --rows N --seconds S
 """
 
-import argparse
 import asyncio
 import json
 import time
@@ -29,7 +28,9 @@ from service.schemas import PredictionQuery
 from service.settings import Settings
 from service.short_way import Ways
 from service.uploads import read_one
+from tests.benchmarks.arguments import parser_of
 from tests.benchmarks.serving.bench import CONNECTIONS, DIGITS
+from tests.benchmarks.serving.loops import run
 from tests.benchmarks.serving.messages import encoded, test_images
 
 IMAGE = encoded(test_images("mnist", 1)[0])
@@ -162,22 +163,11 @@ async def together(work: Callable[[], Coroutine[Any, Any, object]], seconds: flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", type=int, required=True, help="in a run of the engine")
     parser.add_argument("--seconds", type=float, required=True, help="for each part")
     options = parser.parse_args()
     print(json.dumps(run(stages(options.rows, options.seconds))))
-
-
-def run(work: Coroutine[Any, Any, dict[str, float]]) -> dict[str, float]:
-    """On the loop that the service would have."""
-    try:
-        import uvloop  # noqa: PLC0415 — what the service runs on where it is installed
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
 
 
 if __name__ == "__main__":
