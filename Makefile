@@ -1,10 +1,15 @@
-# make serve   install what serving needs (no TensorFlow) and start the service; PORT=8000
-# make test    install the rest and run every test
-# make check   formatting, lint and types
-# make pictures  ask a running service (PORT) for the README's pictures
-# make benchmark  requests a second beside other servers (well over ten minutes; needs wrk); make benchmark-short takes a minute
-#                 by OpenVINO, which `make test` installs; CONVSCOPE_ENGINE=onnxruntime make benchmark: by what peers run too
-# make models  train every model from the original files (hours)
+# make serve            (or bare make) install what serving needs (no TensorFlow) and start the service; PORT=8000
+# make docker           the same from a container, by docker compose, to the whole network; PORT=8000
+# make test             install the rest and run every test: five to ten minutes on two cores
+# make check            formatting, lint, types and the lock file
+# make format           format the code, and mend what lint can mend by itself
+# make pictures         ask a running service (PORT) for the pictures of README and docs
+# make benchmark        requests a second beside other servers: half an hour; needs Linux and wrk. By OpenVINO, which
+#                       `make test` installs; CONVSCOPE_ENGINE=onnxruntime make benchmark: by what the peers run too
+# make benchmark-short  within a minute: without peers, workers, batch path and soak
+# make models           train every model from the original files (hours)
+# make clean            remove everything installed and built, but not the benchmarks' reports, data/ and checkpoints/
+# make help             print this
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -12,7 +17,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # --inexact: `make serve` after `make test` keeps what the tests need.
 SYNC = $(UV) sync --frozen --inexact --quiet
 
-.PHONY: serve test check format benchmark benchmark-short models pictures docker clean
+.PHONY: serve docker test check format pictures benchmark benchmark-short models clean help
 .DEFAULT_GOAL := serve
 
 .uv/bin/uv:
@@ -58,5 +63,12 @@ pictures:
 docker:
 	docker compose up --build
 
+# A report took half an hour to make.
 clean:
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@mkdir -p build
+	find build ! -type d ! -path 'build/benchmark/report*.json' -delete
+	find build -type d -empty -delete
+
+help:
+	@sed -n '/^#/!q; s/^# //p' $(firstword $(MAKEFILE_LIST))

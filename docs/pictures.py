@@ -1,4 +1,4 @@
-"""Asks a running service for the pictures in the README: `make serve` in one window, `make pictures` in another.
+"""Asks a running service for the pictures of README and docs: `make serve` in one window, `make pictures` in another.
 
 python docs/pictures.py [http://127.0.0.1:8000]
 """
@@ -17,11 +17,8 @@ PICTURES = {
     "seven.png": f"/samples/mnist/{SEVEN}",
     "seven-conv2d.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=conv2d&format=png",
     "seven-conv2d_1.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=conv2d_1&format=png",
-    "seven-dense.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=dense&format=png",
     "seven-dense_1.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=dense_1&format=png",
-    "seven-softmax.png": f"/models/mnist-baseline/feature-maps?sample={SEVEN}&layer=softmax&format=png",
     "hard-mnist-baseline.png": "/models/mnist-baseline/hard-examples?limit=28&format=png",
-    "hesitating-mnist-baseline.png": "/models/mnist-baseline/hard-examples?sort=margin&limit=28&format=png",
     "hard-cifar10-strided.png": "/models/cifar10-strided/hard-examples?limit=24&format=png",
     "l2-weights.png": "/models/mnist-baseline/weights?against=mnist-l2&format=png",
     "learning-curves-cifar10-strided.png": "/models/cifar10-strided/training?format=png",
