@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
@@ -10,12 +11,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from uvicorn.config import STARTUP_FAILURE
 
 from service.admission import Limits
 from service.aside import Aside
 from service.dependencies import Service
-from service.engines import Engine, choose_precision, open_graph
-from service.errors import add_error_handlers
+from service.engines import Engine, EngineMissingError, choose_precision, load, open_graph
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
 from service.gate import Gate
@@ -27,7 +28,8 @@ from service.model import Model
 from service.model_store import ModelStore
 from service.open_inference.request import LENGTH_HEADER
 from service.openapi import describe
-from service.preparation import Preparer
+from service.preparation import Preparer, decoding_threads
+from service.problem_responses import add_error_handlers
 from service.routes import (
     documentation,
     feature_maps,
@@ -72,7 +74,15 @@ def create_app(settings: Settings, *, owns_process: bool = False) -> FastAPI:
     """The whole service, not yet started: models are opened in its lifespan, before the first request.
 
     While it is up, a process that it owns, which does nothing else, has its garbage collector set for serving.
+    Raises EngineMissingError where the engine that is set does not work; a process that it owns says so, and ends.
     """
+    try:
+        service = _put_together(settings)
+    except EngineMissingError as error:
+        if not owns_process:
+            raise
+        sys.stderr.write(f"the settings cannot be used: CONVSCOPE_ENGINE={settings.engine}: {error}\n")
+        sys.exit(STARTUP_FAILURE)  # by which a supervisor knows that another process would do no better
     app = FastAPI(
         title="Convscope",
         summary=DESCRIPTION,
@@ -86,7 +96,7 @@ def create_app(settings: Settings, *, owns_process: bool = False) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
-    app.state.service = _put_together(settings)
+    app.state.service = service
     app.state.owns_process = owns_process
     for module in ROUTERS:
         # Not include_router: a route of an included router is matched twice for each request.
@@ -113,6 +123,7 @@ def create_app(settings: Settings, *, owns_process: bool = False) -> FastAPI:
 
 
 def _put_together(settings: Settings) -> Service:
+    engine = load(settings.engine)
     metrics = Metrics()
     limits = Limits(
         settings.max_batch_rows,
@@ -122,8 +133,8 @@ def _put_together(settings: Settings) -> Service:
         settings.max_overload_delay,
     )
 
-    def make_model(manifest: Manifest, engine: Engine) -> Model:
-        return Model(manifest, engine, limits, settings.inline_run, partial(metrics.batch, manifest.name))
+    def make_model(manifest: Manifest, opened: Engine) -> Model:
+        return Model(manifest, opened, limits, settings.inline_run, partial(metrics.batch, manifest.name))
 
     aside = Aside(max_waiting=settings.max_aside)
     # Always in float32, whatever predicts: the values are those of the trained net.
@@ -132,15 +143,16 @@ def _put_together(settings: Settings) -> Service:
     def load_engine(graph: Path, manifest: Manifest) -> Engine:
         faithful = manifest.bfloat16 is not None and manifest.bfloat16.faithful
         precision = choose_precision(settings.precision, faithful=faithful)
-        return open_graph(graph, settings.engine, threads=settings.threads_of_worker, precision=precision)
+        return open_graph(graph, engine, threads=settings.threads_of_worker, precision=precision)
 
-    keep_open = "all" if settings.engine == "tensorflow" else settings.keep_open
+    keep_open = "all" if engine == "tensorflow" else settings.keep_open
     return Service(
         settings=settings,
         store=ModelStore(
             settings.artifacts, load_engine, make_model, keep_open=keep_open, idle=settings.engine_idle
         ),
         preparer=Preparer(
+            threads=decoding_threads(settings.workers),
             max_pixels=settings.max_pixels,
             max_waiting=settings.max_decoding,
             max_delay=DECODING * settings.deadline,

@@ -69,7 +69,7 @@ class Metrics:
             lines.append(f"convscope_requests_total{{{labels}}} {count}")
         name = "convscope_request_seconds"
         lines += [
-            f"# HELP {name} From a request's head to the end of its answer.",
+            f"# HELP {name} From a request's head until its answer is made; 0 for what is refused unread.",
             f"# TYPE {name} histogram",
         ]
         for route, histogram in self._seconds.items():

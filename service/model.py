@@ -5,6 +5,7 @@ import logging
 import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from time import monotonic, perf_counter
 
@@ -18,11 +19,12 @@ from service.engines import Engine
 from service.errands import hand_over
 from service.errors import NotReady, QueueFull
 from service.lanes import Begun
-from service.manifest import PROBABILITIES, Layer, Manifest, served_bytes
+from service.manifest import PROBABILITIES, Manifest, served_bytes
 from service.memory import give_back
 from service.standby import Standby
 
 SUM_TOLERANCE = 1e-3  # of probabilities; bf16 engines stay within
+SCATTER = np.uint32(2_654_435_769)  # 2³² divided by the golden ratio: its multiples are spread like noise
 TIMED_RUNS = 5
 SLOW = 2
 """Times the limit: a run is not short where two of them took longer than that, whatever held them up."""
@@ -67,7 +69,7 @@ class Model:
         self._lag = 0.0
         self._used = monotonic()
         self.unavailable: str | None = None
-        """Why its engine could not be opened again when somebody asked for it last, if so"""
+        """Why its engine could not be opened again when that was tried last, if so"""
         # A thread of its own for each model, so that a slow one keeps no other from its engine.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{manifest.name}-{manifest.version}")
         self._batcher: Batcher[NDArray[np.float32]] = Batcher(self._run, limits, observe, self._at_once)
@@ -77,7 +79,6 @@ class Model:
         """For many images of one request: what `predict` is to be told of them"""
         self.part_rows = self._batcher.part_rows
         """Images at most of what one caller has in a run"""
-        self.layers: dict[str, Layer] = {layer.name: layer for layer in manifest.layers}
 
     @property
     def engine(self) -> Engine:
@@ -135,9 +136,11 @@ class Model:
         return self._engine.run(images)[self._output]
 
     def warm_up(self) -> None:
-        """Runs black images. Raises ValueError when an answer is not one probability for each class."""
-        for rows in (1, 2):
-            self._check(self.infer(self._black(rows)), rows)
+        """Runs noise, then black and white. Raises ValueError when an answer is not one probability for each class."""
+        black = self._black(1)
+        noise = (np.arange(black.size, dtype=np.uint32) * SCATTER >> 24).astype(np.uint8).reshape(black.shape)
+        for images in (noise, np.concatenate([black, ~black])):
+            self._check(self.infer(images), len(images))
 
     def _check(self, answer: NDArray[np.float32], rows: int) -> None:
         if answer.shape != (rows, len(self.classes)):
@@ -185,6 +188,12 @@ class Model:
         engine.let_go()
         return True
 
+    async def try_again(self) -> None:
+        """Opens its engine where that failed when it was tried last. Whether it does now, `unavailable` says."""
+        if self.unavailable is not None:
+            with suppress(NotReady):
+                await self._opened_by_thread()
+
     async def drain(self, limit: float) -> None:
         """Takes no more images and gives the queued ones `limit` seconds."""
         await self._batcher.drain(limit)
@@ -192,8 +201,8 @@ class Model:
 
     def _at_once(self, images: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         """By the event loop itself, where that is the better place; else None."""
-        engine, rows = self._engine, len(images)
-        if isinstance(engine, Standby) and not engine.is_open:
+        rows = len(images)
+        if self._is_to_be_opened:
             return None
         if rows <= self._inline_rows or self._is_late(rows) or self._is_flooded(rows):
             self._used = monotonic()
@@ -202,15 +211,24 @@ class Model:
 
     async def _run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """By the model's thread. Raises NotReady where it cannot be started, and what `_open` does."""
-        engine = self._engine
-        if isinstance(engine, Standby) and not engine.is_open:
+        if self._is_to_be_opened:
             # By itself: what it takes is not what a row takes, nor for the loop to wait for.
-            await asyncio.wrap_future(hand_over(self._thread, partial(self._open, engine)))
+            await self._opened_by_thread()
         self._used = monotonic()
         timed = hand_over(self._thread, partial(self._timed_until, images))
         answer, ended = await asyncio.wrap_future(timed)
         self._lag = perf_counter() - ended
         return answer
+
+    @property
+    def _is_to_be_opened(self) -> bool:
+        """Before a run. One that is open and still counts as unavailable is being warmed up."""
+        engine = self._engine
+        return isinstance(engine, Standby) and not (engine.is_open and self.unavailable is None)
+
+    async def _opened_by_thread(self) -> None:
+        if isinstance(self._engine, Standby):
+            await asyncio.wrap_future(hand_over(self._thread, partial(self._open, self._engine)))
 
     def _open(self, engine: Standby) -> None:
         """Raises NotReady where what is on the disk can no longer be served."""
@@ -256,6 +274,15 @@ class Model:
         """The answer, and when it was there."""
         started = perf_counter()
         answer = self.infer(images)
+        _refuse_no_probabilities(answer)
         ended = perf_counter()
         self._batcher.load.learn(len(images), ended - started)
         return answer, ended
+
+
+def _refuse_no_probabilities(answer: NDArray[np.float32]) -> None:
+    """Raises ValueError where some row is none: NaN, or all zeros, which OpenVINO makes of it. One sum of all rows, far
+    from what rounding does to it, takes 2 µs."""
+    rows = len(answer)
+    if not abs(answer.sum() - rows) < 0.5 + SUM_TOLERANCE * rows:
+        raise ValueError("the engine's answer is no probabilities")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from service.artifact_files import change, unreadable
+from service.artifact_files import first_fault, unreadable
 from service.engines import Engine
 from service.errors import UnknownModel, UnknownVersion, brief, counted
 from service.manifest import ALIASES, MANIFEST, MODEL, NAME_PATTERN, VERSION_PATTERN, Manifest, served_files
@@ -27,6 +27,7 @@ from service.standby import KeepOpen, Standby
 HASHING_THREADS = 4
 SWEEPS = 4  # in the time after which an idle engine is let go
 SHORTEST_SWEEP = 0.1  # seconds between them at least: a look at every model costs the loop something
+LONGEST_SWEEP = 10.0  # a model that could not be opened is not ready for so long after it could be again
 
 log = logging.getLogger("convscope.models")
 
@@ -138,12 +139,13 @@ class ModelStore:
         return self.snapshot
 
     async def tend(self) -> None:
-        """Lets go of idle engines, time and again, until it is cancelled."""
+        """Lets go of idle engines, and tries those again that could not be opened, until it is cancelled."""
         while True:
-            await asyncio.sleep(max(self._idle / SWEEPS, SHORTEST_SWEEP))
+            await asyncio.sleep(min(max(self._idle / SWEEPS, SHORTEST_SWEEP), LONGEST_SWEEP))
             if self.let_go():
                 with suppress(RuntimeError):  # for want of a thread: it is done by the next there is
                     await asyncio.to_thread(give_back)
+            await asyncio.gather(*(model.try_again() for model in self.snapshot.all()))
 
     def let_go(self) -> list[Model]:
         """Closes the engines that nobody used for a while and that are not to be kept open; gives their models."""
@@ -213,7 +215,7 @@ class ModelStore:
         return model
 
     def _open_engine(self, folder: Path, manifest: Manifest, files: Collection[str]) -> Engine:
-        reason = change(folder, manifest, files)
+        reason = first_fault(folder, manifest, files)
         if reason is not None:
             raise RefusedError(reason)
         try:

@@ -67,13 +67,14 @@ class Settings(BaseSettings):
     workers: int = Field(
         1,
         ge=1,
+        le=256,
         validation_alias=AliasChoices("CONVSCOPE_WORKERS", "WEB_CONCURRENCY"),
         description="processes; each holds every model, so more than the cores only costs memory",
     )
 
     # What runs the graphs.
     engine: EngineName = Field(
-        "auto", description="auto is OpenVINO where it is installed, else ONNX Runtime"
+        "auto", description="auto is OpenVINO where it is installed and works, else ONNX Runtime"
     )
     precision: Literal["auto", Precision] = Field(
         "auto",

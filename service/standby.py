@@ -30,7 +30,7 @@ class Standby:
         return self._engine is not None
 
     def open(self) -> Engine:
-        """What it stands for; some tenths of a second if it has to be opened. Raises what `reopen` does."""
+        """What it stands for; about a tenth of a second if it has to be opened. Raises what `reopen` does."""
         engine = self._engine
         if engine is None:
             with self._opening:

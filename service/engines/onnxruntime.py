@@ -66,7 +66,7 @@ class _SingleRun:
         self._binding.bind_output(name, "cpu", 0, np.float32, answer_size, self._answer.ctypes.data)
 
     def run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self._image[:] = image
+        np.copyto(self._image, image, casting="no")  # no number is made another, as where there are many
         self._run(self._binding)
         return self._answer.copy()
 

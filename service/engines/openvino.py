@@ -43,6 +43,11 @@ class OpenVino:
         self._requests: deque[Any] = deque()
         self._single_runs: deque[_SingleRun] = deque()
 
+    @staticmethod
+    def find_processor() -> None:
+        """Raises RuntimeError where the part of OpenVINO that runs graphs on processors is not there."""
+        ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+
     @property
     def outputs(self) -> tuple[str, ...]:
         return self._outputs
@@ -93,7 +98,7 @@ class _SingleRun:
     def run(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         if image.shape != self._image.shape:
             raise ValueError(f"an image of shape {image.shape[1:]}, not {self._image.shape[1:]}")
-        self._image[:] = image
+        np.copyto(self._image, image, casting="no")  # no number is made another, as where there are many
         self._request.infer(share_outputs=True)
         return [answer.copy() for answer in self._answers]
 

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from service.dependencies import SnapshotDep, service_of
 from service.errors import NotReady
 from service.metrics import MEDIA_TYPE
 from service.model import Model
+from service.model_store import Snapshot
 from service.openapi import example, problems
+from service.routes.direct import json_response
 from service.schemas import Health
 
 router = APIRouter(tags=["operations"])
@@ -33,10 +34,9 @@ async def live() -> Response:
 )
 async def ready(snapshot: SnapshotDep) -> Response:
     """There are models to answer with. Send requests only while this says so."""
-    if not snapshot.versions:
-        raise NotReady("no model is served; GET /models says what was refused and why")
+    refuse_without_models(snapshot)
     body: Health = {"status": "ok", "models": len(snapshot.versions)}
-    return Response(to_json(body), media_type="application/json")
+    return json_response(body)
 
 
 @router.get(
@@ -58,6 +58,15 @@ async def metrics(request: Request) -> Response:
     return Response(
         service.metrics.text(waiting(service.store.snapshot.all()), worker), media_type=MEDIA_TYPE
     )
+
+
+def refuse_without_models(snapshot: Snapshot) -> None:
+    """Raises NotReady where no model is served, and where none could be opened when it was tried last."""
+    models = [*snapshot.all()]
+    if not models:
+        raise NotReady("no model is served; GET /models says what was refused and why")
+    if all(model.unavailable is not None for model in models):
+        raise NotReady(f"{models[0].refused_as_it_is().detail}, nor can any other; GET /models says why")
 
 
 def waiting(models: Iterable[Model]) -> Mapping[str, int]:

@@ -3,11 +3,20 @@
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
+import service.app
+import service.engines
+from service.app import create_app
+from service.engines import Engine, EngineMissingError, EngineName, Precision, open_graph
+from service.manifest import MODEL
+from service.settings import Settings
 from tests.conftest import serving
+from tests.service.test_model_store import rewrite
 
 ORIGIN = {"Origin": "https://example.org"}
 LENGTH = "Inference-Header-Content-Length"
@@ -38,6 +47,76 @@ async def test_test_images_that_are_missing_are_told_at_the_start(
     assert [one for one in told if "test images" in one] == [
         "there are no test images of cifar10: its samples, hard examples and feature maps of samples are not served"
     ]
+
+
+class InBfloat16:
+    """An engine that says so."""
+
+    precision: Precision = "bfloat16"
+
+    def __init__(self, engine: Engine) -> None:
+        self.name, self.outputs, self.run = engine.name, engine.outputs, engine.run
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, dict[str, Any]]]:
+    """The graphs that are opened: of which file, with which engine, and what it is told. ONNX Runtime opens them."""
+    noted = list[tuple[str, str, dict[str, Any]]]()
+
+    def note(graph: Path, name: EngineName, **told: Any) -> Engine:
+        noted.append((graph.name, name, told))
+        return InBfloat16(open_graph(graph, "onnxruntime", threads=1))
+
+    monkeypatch.setattr(service.app, "open_graph", note)
+    return noted
+
+
+@pytest.mark.parametrize(("changed", "precision"), [(1, "bfloat16"), (2, "float32"), (None, "float32")])
+async def test_a_graph_is_opened_with_the_workers_share_of_the_threads_and_in_the_models_precision(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Any], changed: int | None, precision: str
+) -> None:
+    monkeypatch.setattr(service.engines, "has_tiles", lambda: True)
+    measured = {"images": 1000, "labels_changed": changed, "correct_changed": 0}
+    rewrite(artifacts / "models" / "stripes" / "1", bfloat16=None if changed is None else measured)
+    shutil.rmtree(artifacts / "models" / "stripes-colour")
+    async with serving(artifacts, engine_threads=6, workers=2, keep_open="none") as client:
+        engine = (await client.get("/models/stripes")).json()["engine"]
+    assert opened == [(MODEL, "onnxruntime", {"threads": 3, "precision": precision})]
+    assert engine == {"name": "onnxruntime", "precision": "bfloat16"}
+
+
+def test_feature_maps_are_of_onnx_runtime_whatever_predicts(artifacts: Path, opened: list[Any]) -> None:
+    settings = Settings(artifacts=artifacts, engine="openvino", engine_threads=6)
+    maps = create_app(settings).state.service.feature_maps
+    maps._open_engine(artifacts / "models" / "stripes" / "1" / MODEL)
+    assert opened == [(MODEL, "onnxruntime", {"threads": 1})]
+
+
+async def test_tensorflows_models_which_take_seconds_to_open_stay_open(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, opened: list[Any]
+) -> None:
+    monkeypatch.setattr(service.app, "load", lambda _: "tensorflow")
+    store = create_app(Settings(artifacts=artifacts, keep_open="none")).state.service.store
+    models = (await store.reload()).all()
+    assert {type(model.engine) for model in models} == {InBfloat16}
+    assert {name for _, name, _ in opened} == {"tensorflow"}
+
+
+def test_an_engine_that_does_not_work_ends_the_start_in_one_line(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: EngineName) -> None:
+        raise EngineMissingError("it is broken")
+
+    monkeypatch.setattr(service.app, "load", fails)
+    settings = Settings(artifacts=artifacts, engine="onnxruntime")
+    with pytest.raises(EngineMissingError):
+        create_app(settings)
+    with pytest.raises(SystemExit) as raised:
+        create_app(settings, owns_process=True)
+    assert raised.value.code == STARTUP_FAILURE
+    told = capsys.readouterr().err
+    assert told == "the settings cannot be used: CONVSCOPE_ENGINE=onnxruntime: it is broken\n"
 
 
 async def test_other_origins_are_let_in_only_when_set(

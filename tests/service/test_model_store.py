@@ -17,9 +17,10 @@ from service.app import create_app
 from service.errors import NotReady, UnknownModel, UnknownVersion
 from service.manifest import MANIFEST, MODEL, file_entry
 from service.model import Model
-from service.model_store import SHORTEST_SWEEP, SWEEPS, ModelStore, Snapshot
+from service.model_store import LONGEST_SWEEP, SHORTEST_SWEEP, SWEEPS, ModelStore, Snapshot
 from service.settings import Settings
 from service.standby import Standby
+from tests.service.held import PATIENCE
 from tests.service.stripes import stripe, stripes_graph, write_aliases, write_model
 from tests.service.test_errands import no_thread_can_be_started
 
@@ -331,11 +332,14 @@ async def test_a_running_service_lets_go_of_idle_engines(artifacts: Path) -> Non
     async with app.router.lifespan_context(app):
         model = app.state.service.store.snapshot.find("mnist")
         await model.predict(stripe(3)[None])
-        while is_open(model):  # noqa: ASYNC110 — nobody is told of it
-            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE):
+            while is_open(model):  # noqa: ASYNC110 — nobody is told of it
+                await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("idle", "pause"), [(100, 100 / SWEEPS), (1e-6, SHORTEST_SWEEP)])
+@pytest.mark.parametrize(
+    ("idle", "pause"), [(20, 20 / SWEEPS), (1e-6, SHORTEST_SWEEP), (3600, LONGEST_SWEEP)]
+)
 async def test_idle_engines_are_looked_for_several_times_in_what_they_may_be_idle_but_not_all_the_time(
     artifacts: Path, monkeypatch: pytest.MonkeyPatch, idle: float, pause: float
 ) -> None:
@@ -409,7 +413,7 @@ async def test_an_engine_that_is_used_now_and_then_is_kept(artifacts: Path, inli
 async def test_an_engine_is_opened_again_by_a_thread(
     artifacts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes some tenths of a second, in which the loop has others to answer."""
+    """It takes about a tenth of a second, in which the loop has others to answer."""
     model = (await store_of(artifacts, keep_open="none").reload()).find("mnist")
     threads, opens = list[threading.Thread](), model._open
 

@@ -40,6 +40,10 @@ class Opened:
         return Engine(self.count)
 
 
+class InBfloat16(Engine):
+    precision = "bfloat16"
+
+
 def answer(standby: Standby) -> float:
     return float(standby.run(IMAGE)[0][0, 0])
 
@@ -52,6 +56,10 @@ def test_an_engine_that_was_let_go_is_opened_again_when_it_runs_and_stays_open()
     assert not standby.is_open
     assert (standby.name, standby.precision, standby.outputs) == ("numbers", "float32", ("probabilities",))
     assert (opened.count, answer(standby), answer(standby), opened.count) == (0, 1, 1, 1)
+
+
+def test_it_tells_the_precision_of_what_it_stands_for() -> None:
+    assert Standby(InBfloat16(0), Opened()).precision == "bfloat16"
 
 
 def test_threads_that_need_it_at_the_same_time_open_it_once() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from service.manifest import MODEL
 from service.routes.health import waiting
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe
@@ -15,6 +16,17 @@ from tests.service.stripes import encoded, stripe
 async def test_a_running_service_is_live_and_ready(client: httpx.AsyncClient) -> None:
     assert (await client.get("/health/live")).json() == {"status": "ok"}
     assert (await client.get("/health/ready")).json() == {"status": "ok", "models": 2}
+
+
+async def test_a_service_none_of_whose_models_can_be_opened_is_not_ready(artifacts: Path) -> None:
+    async with serving(artifacts, keep_open="none") as client:
+        for name, status in {"stripes": 200, "stripes-colour": 503}.items():
+            (artifacts / "models" / name / "1" / MODEL).unlink()
+            assert (await client.post(f"/predict/{name}", content=encoded(stripe(1)))).status_code == 503
+            ready = await client.get("/health/ready")
+            assert ready.status_code == status
+    why = "stripes 1 cannot be opened again: model.onnx is missing, nor can any other; GET /models says why"
+    assert ready.json()["detail"] == why
 
 
 async def test_metrics_count_requests_by_route_and_status(client: httpx.AsyncClient) -> None:
