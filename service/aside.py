@@ -28,7 +28,7 @@ class Aside:
         """What `work` gives, by `deadline` on the loop's clock. Raises QueueFull, DeadlinePassed, NotReady
         where no thread can be started, or CallerGoneError where it is not `wanted` by the time the thread has it."""
         if self._waiting >= self._max_waiting:
-            raise QueueFull(f"{self._waiting} answers that take longer are being made already")
+            raise QueueFull(f"the queue for slower answers is full ({self._waiting} waiting)")
         self._waiting += 1
         try:
             return await fetch(self._thread, lambda _: work(), deadline, wanted, self._free)

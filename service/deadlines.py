@@ -25,6 +25,7 @@ class Deadlines:
     def stop(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
 
     def _expire(self) -> None:
         self._alarm = None

@@ -10,10 +10,8 @@ MOST_RANGES = 64  # of what a client accepts: tens of thousands would take the e
 
 
 def choose_format(request: Request, offers: Mapping[str, str], hint: str | None = None) -> str:
-    """One of `offers` (format → media type, the default first). Raises NotAcceptable, which ends with the hint.
-
-    >>> {"png": "image/png", "json": "application/json"}
-    """
+    """One of `offers`: format → media type, as "png" → "image/png", the default first. Raises NotAcceptable, which ends
+    with the hint."""
     asked = request.query_params.get("format")
     more = f"; {hint}" if hint else ""
     if asked is not None:

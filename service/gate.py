@@ -14,10 +14,11 @@ from fastapi import FastAPI, Response
 from starlette.types import Receive, Scope
 
 from service.callers import CallerGoneError
-from service.errors import Problem, problem_response, unforeseen
+from service.errors import Problem
 from service.flood import Porch, Refusal, Rests
 from service.metrics import CLIENT_GONE, Metrics
 from service.model import Model
+from service.problem_responses import problem_response, unforeseen
 from service.short_way import HotRoute, Ways
 
 MOST_LINES = 64  # of requests that are turned away by their first line alone
@@ -32,7 +33,8 @@ class _Way(NamedTuple):
 
 
 class Gate:
-    """Knows no server: `service.protocol` asks it. Counts what it answers, as `middleware.Observer` does elsewhere."""
+    """Knows no server: `service.gated_protocol` asks it. Counts what it answers, as `middleware.Observer` does
+    elsewhere."""
 
     def __init__(self, app: FastAPI, ways: Ways, metrics: Metrics) -> None:
         self._app = app

@@ -23,10 +23,10 @@ SMALL_RUN = 3
 one row the largest shipped net takes up to twice as long for each as of many, of four about a tenth longer."""
 
 SINGLE_RUNS = 3.6
-"""Runs of one row, where one was seen, that such a run takes about as long as: the more a run takes by itself, the more
-rows it has. In a flood of four times what a model can do, those it answers came in the last quarter of the run before.
-They wait for a run and a quarter, and for whatever is refused between: about five times as long as one alone, whose
-caller waits for more than its run."""
+"""A small run takes about as long as this many one-row runs, where one was seen, since the more a run takes by itself,
+the more rows it has to have. In a flood of four times what a model can do, those it answers came in the last quarter of
+the run before. They wait for a run and a quarter, and for whatever is refused between: about five times as long as one
+alone, whose caller waits for more than its run."""
 
 MOST_ROWS = 64
 """Of a small run, if one row alone seemed to take far more than its share of many."""

@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
 from time import perf_counter
 
 from service.callers import CallerGoneError, Wanted, always
-from service.errands import fetch
+from service.errands import Threads, fetch
 from service.errors import DeadlinePassed, Problem, QueueFull, counted
 from service.images import Prepared, PrepareOptions, digits_as_they_are, prepare, prepare_each
 from service.images.containers import PNG_SIGNATURE
@@ -25,10 +26,17 @@ SMALL_PIXELS = 128 * 128
 """A digit of so many may take ten milliseconds"""
 SMALL_FOR_ONE = 16
 """Small images that may wait in place of a large one, which needs a hundred times the memory"""
-THREADS = os.cpu_count() or 1
 REST = 1.0  # seconds without anything to decode, after which memory is given back
 MOST_AT_ONCE = 128
 """Small digits that the loop reads in one of its turns, in about a millisecond, where many callers send some."""
+
+Work = Callable[[Wanted], list[Prepared | Problem]]
+
+
+def decoding_threads(workers: int) -> int:
+    """Of the cores that this process may use, its share where so many decode: at least one."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 def pixels_of(data: bytes) -> float:
@@ -44,7 +52,7 @@ def pixels_of(data: bytes) -> float:
 class Preparer:
     """Prepares images for a model's input, with a bound on the large ones and the batches that wait for it."""
 
-    def __init__(self, *, max_pixels: int, max_waiting: int, max_delay: float = inf) -> None:
+    def __init__(self, *, threads: int, max_pixels: int, max_waiting: int, max_delay: float = inf) -> None:
         """`max_delay` is how many seconds one may have to wait for a thread, as far as the latest tell: who would wait
         for longer is refused at once. Under more than the threads can do all would be too late else, and none
         answered."""
@@ -55,7 +63,8 @@ class Preparer:
         """images and batches that wait or are being decoded, small ones as 1 and others as SMALL_FOR_ONE"""
         self._this_turn = 0
         """files that the loop has read in this turn"""
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="decode")
+        self._most_threads = threads
+        self._threads = Threads(threads, thread_name_prefix="decode")
         self._errands = self._files = 0
         """that threads have or will have, and of how many files"""
         self._load = Load()
@@ -81,7 +90,7 @@ class Preparer:
             return prepare(data, spec, options, max_pixels=self._max_pixels)
         weight = 1 if pixels <= SMALL_PIXELS else SMALL_FOR_ONE
         self._refuse_if_busy(weight)
-        work = partial(prepare_each, [data], spec, options, max_pixels=self._max_pixels)
+        work = self._work([data], spec, options)
         [prepared] = await self._in_a_thread(work, 1, deadline, wanted, weight)
         if isinstance(prepared, Problem):
             raise prepared
@@ -111,7 +120,7 @@ class Preparer:
                 return [*ready.values()]
         if not goes_on:
             self._refuse_if_busy(SMALL_FOR_ONE)
-        work = partial(prepare_each, files, spec, options, max_pixels=self._max_pixels, ready=ready)
+        work = self._work(files, spec, options, ready)
         return await self._in_a_thread(work, len(files), deadline, wanted)
 
     async def _wait_for_a_turn(self, files: int) -> None:
@@ -135,9 +144,20 @@ class Preparer:
     def _begin_turn(self) -> None:
         self._this_turn = 0
 
+    def _work(
+        self,
+        files: list[bytes],
+        spec: InputSpec,
+        options: PrepareOptions,
+        ready: dict[int, Prepared] | None = None,
+    ) -> Work:
+        return lambda wanted: prepare_each(
+            files, spec, options, max_pixels=self._max_pixels, ready=ready, wanted=wanted
+        )
+
     async def _in_a_thread(
         self,
-        work: "partial[list[Prepared | Problem]]",
+        work: Work,
         files: int,
         deadline: float,
         wanted: Wanted,
@@ -177,15 +197,13 @@ class Preparer:
 
     def _refuse_if_full(self, weight: int) -> None:
         if self._waiting + weight > self._most_waiting:
-            raise QueueFull(
-                "as many images and batches wait to be decoded as may: see CONVSCOPE_MAX_DECODING"
-            )
+            raise QueueFull("the decoding queue is full; CONVSCOPE_MAX_DECODING sets its size")
 
     def _refuse_if_busy(self, weight: int) -> None:
         self._refuse_if_full(weight)
-        if self._errands < THREADS:
+        if self._errands < self._most_threads:
             return
-        delay = self._load.seconds(self._files) / THREADS
+        delay = self._load.seconds(self._files) / self._most_threads
         if delay > self._max_delay:
             raise QueueFull(
                 f"{counted(self._files, 'image')} wait to be decoded, {delay:.2g} s of work; "
@@ -198,11 +216,9 @@ class Preparer:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _timed(
-    work: "partial[list[Prepared | Problem]]", took: list[tuple[int, float]], wanted: Wanted
-) -> list[Prepared | Problem]:
+def _timed(work: Work, took: list[tuple[int, float]], wanted: Wanted) -> list[Prepared | Problem]:
     """Adds how many were done and the seconds that it took to `took`."""
     started = perf_counter()
-    prepared = work(wanted=wanted)
+    prepared = work(wanted)
     took.append((len(prepared), perf_counter() - started))
     return prepared

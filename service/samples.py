@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact_files import samples_folder
+from service.errands import in_thread, unread
 from service.errors import DeadlinePassed, NotReady, UnknownDataset, UnknownSample, brief
 from service.manifest import DATASET, TEST_IMAGES, VOTES, DatasetManifest, Votes, VotesFile
 
@@ -58,7 +59,7 @@ class Samples:
 
     async def of(self, dataset: str, deadline: float) -> SampleSet:
         """By `deadline` on the loop's clock. Raises UnknownDataset, DeadlinePassed, and NotReady where its files have
-        changed."""
+        changed or no thread can be started."""
         if dataset not in self._sets:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -91,14 +92,13 @@ class Samples:
 
     def _forget(self, name: str, task: "asyncio.Task[None]") -> None:
         del self._readings[name]
-        if not task.cancelled():
-            task.exception()  # whoever waited may be gone; it is not left unread
+        unread(task)
 
     async def _list(self) -> None:
-        self._seen.update(await asyncio.to_thread(self.datasets))
+        self._seen.update(await in_thread(self.datasets))
 
     async def _read(self, dataset: str) -> None:
-        self._sets[dataset] = await asyncio.to_thread(_load, self._artifacts, dataset)
+        self._sets[dataset] = await in_thread(partial(_load, self._artifacts, dataset))
 
 
 def _load(artifacts: Path, dataset: str) -> SampleSet:

@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Problem, answer
+from service.errors import Problem
 from service.model import Model
 from service.model_store import ModelStore
+from service.problem_responses import handle_error
 
 PARAMETER = "{model}"
 
@@ -73,7 +74,7 @@ class Ways:
         try:
             return await route.respond(request, name)
         except (Problem, HTTPException, RequestValidationError, ClientDisconnect) as error:
-            response = await answer(request, error)
+            response = await handle_error(request, error)
             # As Starlette does. The traceback holds the frames that the error passed: where one of them has the error
             # in a variable, they and the image stay until the garbage collector comes by.
             error.__traceback__ = None

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from service.errors import InvalidParameter, NotAnImage, TooManyBytes, counted, listed
 
 ACCEPTED = (
-    "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or \
-application/octet-stream, or a multipart/form-data form with the image in a file field"
+    "send the image itself with Content-Type image/png, image/jpeg, image/webp, image/gif, image/bmp or "
+    "application/octet-stream, or a multipart/form-data form with the image in a file field"
 )
 MOST_DIGITS = 20  # of a length, which has no more where a server has understood it
 MAX_PARTS = 10_000  # of a form, files or not: beyond, it is no form a person made

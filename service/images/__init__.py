@@ -12,7 +12,7 @@ from PIL import Image
 from service.callers import Wanted, always
 from service.errors import InternalError, InvalidParameter, Problem
 from service.images import colour, digits, dither, small_png
-from service.images.decode import Decoded, decode, pixels
+from service.images.decode import Box, Decoded, decode, in_the_whole, pixels
 from service.manifest import InputSpec
 
 log = logging.getLogger("convscope")
@@ -36,7 +36,7 @@ class Prepared:
     image: NDArray[np.uint8]
     steps: list[str] = field(default_factory=list)
     inverted: bool = False
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
     ink_share: float | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -118,7 +118,7 @@ def _prepared_or_problem(
 
 def _unforeseen(error: Exception, data: bytes) -> Problem:
     log.error("preparing an image of %d bytes failed", len(data), exc_info=error)
-    return InternalError("something failed inside the service; it is in the log")
+    return InternalError()
 
 
 def _untouched(image: NDArray[np.uint8], spec: InputSpec, options: PrepareOptions) -> Prepared | None:
@@ -144,7 +144,7 @@ def _prepared(digit: digits.Digit) -> Prepared:
 def _digit(decoded: Decoded, spec: InputSpec, options: PrepareOptions) -> Prepared:
     greys = dither.undone(decoded.image)
     digit = digits.to_digit(greys or decoded.image, options.invert, scale=decoded.scale)
-    box = None if digit.box is None else decoded.in_the_whole(digit.box)
+    box = None if digit.box is None else in_the_whole(digit.box, decoded.scale, decoded.size)
     image, steps = digit.image, decoded.steps + [dither.BLURRED] * (greys is not None) + digit.steps
     if image.shape != (spec.height, spec.width):
         resized = Image.fromarray(image).resize((spec.width, spec.height), Image.Resampling.BICUBIC)

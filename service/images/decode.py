@@ -13,12 +13,14 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from service.errors import NotAnImage, TooManyPixels, UndecodableImage
+from service.errors import NotAnImage, TooManyPixels, UndecodableImage, brief
 from service.images import containers, flatten, png_rows
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels."""
 
 DETAIL = 640  # px; enough of either side for any digit
 LONGEST_SIDE = 65_535  # px, and JPEG's own; Pillow keeps a pointer to every row, of one pixel too
-_LONGEST_REASON = 200
 _ON_ITS_SIDE = (5, 6, 7, 8)  # the orientations that make width of height
 _PNG_DEPTH_AT = 24
 _TRANSPOSED = {
@@ -52,11 +54,6 @@ class Decoded:
     scale: int = 1
     steps: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-    def in_the_whole(self, box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom in pixels of `image` → in those of the whole picture."""
-        left, top, right, bottom = (edge * self.scale for edge in box)
-        return left, top, min(right, self.size[0]), min(bottom, self.size[1])
 
 
 def decode(data: bytes, *, max_pixels: int, detail: int = DETAIL, of_ink: bool = False) -> Decoded:
@@ -144,8 +141,13 @@ def _may_lack_rows(image: Image.Image) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error.__cause__ or error, struct.error):
         return "it is cut off"
-    text = str(error).strip() or type(error).__name__
-    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+    return brief(str(error).strip() or type(error).__name__)
+
+
+def in_the_whole(box: Box, scale: int, size: tuple[int, int]) -> Box:
+    """What was found in a picture that was reduced by `scale`, in one of this width and height."""
+    left, top, right, bottom = (edge * scale for edge in box)
+    return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def pixels(image: Image.Image) -> NDArray[np.uint8]:

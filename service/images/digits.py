@@ -9,11 +9,10 @@ from PIL import Image
 
 from service.errors import BlankImage, counted
 from service.images import blobs, form, rules, strokes
-from service.images.decode import pixels
+from service.images.decode import Box, in_the_whole, pixels
 from service.images.ground import Excess, FloatImage, excess
 
 Invert = Literal["auto", "yes", "no"]
-Box = tuple[int, int, int, int]
 
 SIDE = form.SIDE
 LEAST_CONTRAST = 0.06  # of black on white: less is blank
@@ -66,7 +65,7 @@ def to_digit(
     if found.scale > 1 and _pen(ink) < strokes.THINNEST and found.noise < _CLEAN:
         found, contrast = _with_hairlines(image, found, inverted, contrast)
         ink, others, lines = _ink(found, inverted, contrast)
-    box = _in_pixels(_bounds(ink >= _HALF), found.scale, image)
+    box = in_the_whole(_bounds(ink >= _HALF), found.scale, image.size)
     on_sheet = None if on_a_sheet else _on_the_sheet(image, ink, box, invert, scale)
     if on_sheet is not None:
         return on_sheet
@@ -125,12 +124,6 @@ def _pen(ink: FloatImage) -> float:
 def _cropped(ink: FloatImage) -> FloatImage:
     left, top, right, bottom = _bounds(ink >= _HALF)
     return ink[top:bottom, left:right]
-
-
-def _in_pixels(box: Box, scale: int, image: Image.Image) -> Box:
-    """A box of the reduced picture in pixels of the whole one."""
-    left, top, right, bottom = (edge * scale for edge in box)
-    return left, top, min(right, image.width), min(bottom, image.height)
 
 
 def _refuse_blank(found: Excess, contrast: float, invert: Invert) -> None:

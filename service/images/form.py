@@ -4,8 +4,6 @@ What a picture is recognised by, and made into. The making follows QMNIST's reco
 preparation (Yadav and Bottou, Cold Case: The Lost MNIST Digits, 2019, procedure "xnist").
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -60,7 +58,7 @@ def have_form(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(formed & (longest >= _SHORTEST) & (longest <= BOX))
 
 
-def _spanned(marks: Any) -> NDArray[np.integer]:
+def _spanned(marks: NDArray[np.bool_]) -> NDArray[np.integer]:
     """bool [N,28] → from the first to the last mark; 28 without any, which is too long as well."""
     return np.asarray(SIDE - marks.argmax(axis=1) - marks[:, ::-1].argmax(axis=1))
 

@@ -7,7 +7,7 @@ the line is longer than the line is thick. Fainter lines need none of this: they
 import numpy as np
 from numpy.typing import NDArray
 
-FloatImage = NDArray[np.float32]
+from service.images.ground import FloatImage
 
 _STRIPS = 8  # a line runs through all of them, and may shift from one to the next as the page is turned
 _COVERED = 0.85  # of a strip's width, by a line in it

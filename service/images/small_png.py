@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import _imaging
 
+from service.images.containers import PNG_SIGNATURE
+
 LONGEST = 64  # px
 _HEAD = struct.Struct(">8sI4sII5BI")  # up to the pixels' chunk
 _HEADER_BYTES = 13
@@ -64,7 +66,7 @@ def _shape(head: bytes) -> Shape | None:
     signature, length, header, width, height, *kind, check = _HEAD.unpack(head)
     channels = _CHANNELS.get(tuple(kind))
     if (
-        (signature, length, header) != (b"\x89PNG\r\n\x1a\n", _HEADER_BYTES, b"IHDR")
+        (signature, length, header) != (PNG_SIGNATURE, _HEADER_BYTES, b"IHDR")
         or not (0 < width <= LONGEST and 0 < height <= LONGEST)
         or channels is None
         or check != zlib.crc32(head[12:29])

@@ -42,10 +42,10 @@ LANES = {
     f"{HOME}/training": ["aside"],
     f"{HOME}/calibration": ["aside"],
     f"{HOME}/weights?against=mnist-baseline": ["aside", "aside"],
-    f"{HOME}/training?format=png&against=mnist-baseline": ["aside", "aside", "figure"],
-    f"{HOME}/confusion-matrix?format=png": ["aside", "figure"],
-    f"{HOME}/calibration?format=png": ["aside", "aside", "aside", "figure"],
-    f"{HOME}/weights?format=png&against=mnist-baseline": ["aside", "aside", "aside", "aside", "figure"],
+    f"{HOME}/training?format=png&against=mnist-baseline": ["figure"],
+    f"{HOME}/confusion-matrix?format=png": ["figure"],
+    f"{HOME}/calibration?format=png": ["aside", "figure"],
+    f"{HOME}/weights?format=png&against=mnist-baseline": ["figure"],
 }
 EACH = pytest.mark.parametrize(("path", "lanes"), LANES.items())
 

@@ -5,11 +5,13 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
+import httpx
 import pytest
 
 from service.callers import CallerGoneError, Wanted, always
-from service.errands import fetch
+from service.errands import Threads, fetch, hand_over, in_thread
 from service.errors import NotReady
 
 NEVER = float("inf")
@@ -152,3 +154,61 @@ async def test_what_another_thread_began_while_none_could_be_started_is_told_tha
             second.go.set()
         assert await before
     assert told == [False]
+
+
+async def test_one_thread_does_the_work_of_many_where_no_further_one_can_be_started() -> None:
+    first = Held()
+    with Threads(2) as threads:
+        busy = asyncio.create_task(fetch(threads, first, NEVER, always, lambda: None))
+        try:
+            assert await asyncio.to_thread(first.begun.wait, 60)
+            with no_thread_can_be_started():
+                queued = hand_over(threads, lambda: "done all the same")
+            assert not queued.done()
+        finally:
+            first.go.set()
+        assert await busy
+        assert await asyncio.wrap_future(queued) == "done all the same"
+
+
+async def test_where_there_is_none_at_all_it_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    begun = list[str]()
+    with Threads(2) as threads:
+        with no_thread_can_be_started(), pytest.raises(NotReady):
+            hand_over(threads, lambda: begun.append("for nobody"))
+        await asyncio.wrap_future(hand_over(threads, lambda: begun.append("the next")))
+    assert begun == ["the next"]
+    assert "can't start new thread" in caplog.text
+
+
+async def test_what_the_loops_threads_cannot_do_is_refused_and_nowhere_kept() -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    work = Held()
+    with no_thread_can_be_started(), pytest.raises(NotReady):
+        await in_thread(partial(work, always))
+    gone = weakref.ref(work)
+    del work
+    gc.collect()
+    assert gone() is None
+    assert await in_thread(lambda: "the next") == "the next"
+
+
+async def test_a_runtime_error_of_the_work_itself_is_its_own() -> None:
+    def fails() -> None:
+        raise RuntimeError("13")
+
+    with pytest.raises(RuntimeError, match="13"):
+        await in_thread(fails)
+
+
+@pytest.mark.parametrize("path", ["/samples/mnist/0", "/samples/nothing/0"])
+async def test_a_request_that_finds_no_thread_is_told_to_come_again(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    # The loop's own may have a thread that is idle.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    with no_thread_can_be_started():
+        refused = await client.get(path)
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/not-ready")
+    assert "Retry-After" in refused.headers
+    assert (await client.get(path)).status_code == (200 if "mnist" in path else 404)

@@ -1,9 +1,12 @@
 import asyncio
+import os
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import service.preparation
+from service.app import create_app
 from service.callers import CallerGoneError
 from service.errors import DeadlinePassed, NotAnImage, NotReady, Problem, QueueFull, TooManyPixels
 from service.images import Prepared, PrepareOptions, prepare_each
 from service.manifest import InputSpec
-from service.preparation import SMALL_BYTES, Preparer, pixels_of
+from service.preparation import SMALL_BYTES, Preparer, decoding_threads, pixels_of
+from service.settings import Settings
 from tests.service.images.files import MAX_PIXELS, encoded, png, seven
 from tests.service.loop_turns import LoopTurns
 from tests.service.shipped import test_set
@@ -35,7 +40,7 @@ def digits() -> list[bytes]:
 
 @pytest.fixture
 def preparer() -> Iterator[Preparer]:
-    one = Preparer(max_pixels=MAX_PIXELS, max_waiting=1)
+    one = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=1)
     yield one
     one.close()
 
@@ -46,6 +51,24 @@ def test_only_a_small_pngs_size_is_known_at_a_glance(digits: list[bytes]) -> Non
         assert pixels_of(encoded(IMAGES[0][..., 0], kind)) == NEVER, kind
     for data in (b"", digits[0][:7], digits[0] + bytes(SMALL_BYTES)):
         assert pixels_of(data) == NEVER
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 6), (2, 3), (4, 1), (9, 1)])
+def test_workers_share_the_cores_that_they_may_use(
+    monkeypatch: pytest.MonkeyPatch, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(1, 7)}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert decoding_threads(workers) == threads
+    monkeypatch.setattr(sys, "platform", "darwin")  # which has no affinity
+    assert decoding_threads(workers) == 64 // workers
+
+
+def test_so_does_a_service_of_many(artifacts: Path) -> None:
+    for workers, threads in [(1, decoding_threads(1)), (256, decoding_threads(256))]:
+        app = create_app(Settings(artifacts=artifacts, workers=workers))
+        assert app.state.service.preparer._most_threads == threads
 
 
 async def prepare(preparer: Preparer, files: list[bytes]) -> list[Prepared | Problem]:
@@ -101,7 +124,7 @@ def written_long(image: NDArray[np.uint8]) -> bytes:
 async def test_those_who_find_the_threads_busy_are_refused_and_small_digits_are_not(
     digits: list[bytes],
 ) -> None:
-    busy = Preparer(max_pixels=MAX_PIXELS, max_waiting=0)
+    busy = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=0)
     assert len(await prepare(busy, digits)) == len(digits)
     with pytest.raises(QueueFull):
         await prepare(busy, [*digits, encoded(seven())])
@@ -132,7 +155,7 @@ async def test_sixteen_small_pictures_may_wait_in_place_of_a_large_one(
         return [NotAnImage("held")] * len(files)
 
     monkeypatch.setattr(service.preparation, "prepare_each", hold)
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=1)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=1)
     small, large = (encoded(np.zeros((side, side), np.uint8)) for side in (128, 129))
 
     async def answer(data: bytes) -> type[BaseException]:
@@ -152,7 +175,7 @@ async def test_sixteen_small_pictures_may_wait_in_place_of_a_large_one(
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Threads that do not end what they have begun before it is set; it is one thread."""
+    """Threads that do not end what they have begun before it is set."""
     go = threading.Event()
 
     def hold(files: list[bytes], *arguments: Any, wanted: Callable[[], bool], **options: Any) -> Any:
@@ -160,7 +183,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return prepare_each(files, *arguments, wanted=wanted, **options)
 
     monkeypatch.setattr(service.preparation, "prepare_each", hold)
-    monkeypatch.setattr(service.preparation, "THREADS", 1)
     yield go
     go.set()
 
@@ -168,7 +190,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 async def test_who_would_wait_for_too_long_is_refused_unless_images_before_are_done(
     held: threading.Event,
 ) -> None:
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
     files = [encoded(seven())] * 2
     preparer._load.learn(1, 3.0)
     running = asyncio.create_task(prepare(preparer, files[:1]))  # the thread is free: however long it takes
@@ -187,10 +209,9 @@ async def test_who_would_wait_for_too_long_is_refused_unless_images_before_are_d
 
 
 async def test_nobody_is_refused_while_a_thread_is_free_and_the_threads_share_the_work(
-    held: threading.Event, monkeypatch: pytest.MonkeyPatch
+    held: threading.Event,
 ) -> None:
-    monkeypatch.setattr(service.preparation, "THREADS", 2)
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
+    preparer = Preparer(threads=2, max_pixels=MAX_PIXELS, max_waiting=64, max_delay=5)
     preparer._load.learn(1, 30.0)
     files = [encoded(seven())]
     running = [asyncio.create_task(prepare(preparer, files)) for _ in range(2)]
@@ -202,8 +223,24 @@ async def test_nobody_is_refused_while_a_thread_is_free_and_the_threads_share_th
     preparer.close()
 
 
+async def test_as_many_images_are_decoded_at_once_as_there_are_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = threading.Barrier(2)
+
+    def meet(files: list[bytes], *_: object, **__: object) -> list[Problem]:
+        both.wait(10)
+        return [NotAnImage("met")] * len(files)
+
+    monkeypatch.setattr(service.preparation, "prepare_each", meet)
+    preparer = Preparer(threads=2, max_pixels=MAX_PIXELS, max_waiting=64)
+    outcomes = await asyncio.gather(*(prepare(preparer, [encoded(seven())]) for _ in range(2)))
+    assert [len(one) for one in outcomes] == [1, 1]
+    preparer.close()
+
+
 async def test_what_is_not_decoded_in_time_is_told_so(held: threading.Event) -> None:
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64)
     data, soon = encoded(seven()), asyncio.get_running_loop().time() + 0.01
     for call in (
         preparer.prepare(data, DIGIT, PrepareOptions(), soon),
@@ -217,7 +254,7 @@ async def test_what_is_not_decoded_in_time_is_told_so(held: threading.Event) -> 
 
 
 async def test_a_service_that_stops_begins_no_more_of_what_waits_for_a_thread(held: threading.Event) -> None:
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64)
     running, waiting = (asyncio.create_task(prepare(preparer, [encoded(seven())])) for _ in range(2))
     await asyncio.sleep(0)
     preparer.close()
@@ -233,7 +270,7 @@ async def test_an_image_that_nobody_waits_for_is_not_decoded(preparer: Preparer)
 
 
 async def test_the_most_pixels_hold_whoever_decodes_them(digits: list[bytes]) -> None:
-    preparer = Preparer(max_pixels=100, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=100, max_waiting=64)
     for data in (digits[0], encoded(seven())):  # by the loop; by a thread
         with pytest.raises(TooManyPixels):
             await preparer.prepare(data, DIGIT, PrepareOptions(), NEVER)
@@ -270,7 +307,7 @@ async def test_it_is_given_back_once_also_where_small_pictures_end_last(
     given = list[bool]()
     monkeypatch.setattr(service.preparation, "give_back", lambda: given.append(True))
     monkeypatch.setattr(service.preparation, "REST", 0.001)
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64)
     small, large = (encoded(np.asarray(seven().resize((side, side)))) for side in (100, 400))
     calls = [preparer.prepare(data, DIGIT, PrepareOptions(), NEVER) for data in (large, small)]
     both = asyncio.gather(*calls)
@@ -297,7 +334,7 @@ async def test_there_is_one_time_for_it_and_it_ends_with_the_service(preparer: P
 
 
 async def test_it_waits_until_nothing_is_being_decoded(held: threading.Event) -> None:
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64)
     files, soon = [encoded(seven())], asyncio.get_running_loop().time() + 0.01
     running = asyncio.create_task(prepare(preparer, files))
     await asyncio.sleep(0)
@@ -319,7 +356,7 @@ async def test_nothing_is_given_back_while_another_is_being_decoded(
     given = threading.Event()
     monkeypatch.setattr(service.preparation, "give_back", given.set)
     monkeypatch.setattr(service.preparation, "REST", 0.001)
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=64)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=64)
     small, large = (encoded(np.asarray(seven().resize((side, side)))) for side in (100, 400))
     held.set()
     await preparer.prepare(large, DIGIT, PrepareOptions(), NEVER)
@@ -358,6 +395,19 @@ async def test_who_finds_no_thread_is_told_to_come_again_and_keeps_no_place(
     assert (given.is_set(), failed) == (True, [])
 
 
+async def test_who_finds_no_second_thread_waits_for_the_first(held: threading.Event) -> None:
+    preparer = Preparer(threads=2, max_pixels=MAX_PIXELS, max_waiting=64)
+    files = [encoded(seven())]
+    running = asyncio.create_task(prepare(preparer, files))
+    await asyncio.sleep(0)
+    with no_thread_can_be_started():
+        waiting = asyncio.create_task(prepare(preparer, files))
+        await asyncio.sleep(0)
+    held.set()
+    assert [len(one) for one in await asyncio.gather(running, waiting)] == [1, 1]
+    preparer.close()
+
+
 async def test_of_many_images_no_more_are_decoded_when_their_sender_has_left(preparer: Preparer) -> None:
     there = iter([True, True, False, False, False])  # when a thread takes it; before each file
     files = [encoded(seven())] * 4
@@ -381,7 +431,7 @@ async def test_the_loop_reads_a_few_batches_in_a_turn_and_refuses_more_than_may_
     digits: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.preparation, "MOST_AT_ONCE", 2 * len(digits))
-    preparer = Preparer(max_pixels=MAX_PIXELS, max_waiting=3)
+    preparer = Preparer(threads=1, max_pixels=MAX_PIXELS, max_waiting=3)
     for _ in range(2):  # the second time those of the first no longer wait
         turns = LoopTurns()
         with turns.counted():

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service import flood, protocol
+from service import flood, gated_protocol, protocol
 from service.app import create_app
 from service.protocol import http_protocol
 from service.settings import Settings
@@ -72,7 +73,7 @@ class Full:
 
     async def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> tuple[StreamReader, StreamWriter, Any]:
         """A client, and its connection, from which no more is read: of its second request the end is to come."""
-        monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", 10)
+        monkeypatch.setattr(gated_protocol, "HIGH_WATER_LIMIT", 10)
         await self.make_room()
         reader, writer = await self.connect()
         writer.write(request())
@@ -137,7 +138,7 @@ def chunked(sizes: list[int]) -> bytes:
 async def test_a_body_may_come_in_pieces(
     full: Full, sizes: list[int], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "HIGH_WATER_LIMIT", limit)
+    monkeypatch.setattr(gated_protocol, "HIGH_WATER_LIMIT", limit)
     await full.make_room()
     reader, writer = await full.connect()
     writer.write(request())
@@ -249,7 +250,8 @@ LONG = 0.0123  # seconds, which nothing else takes
 
 
 @pytest.mark.parametrize(
-    ("at_once", "expected"), [(3600.0, [*[0] * protocol.OFTEN, 1, 2]), (0.0, [0] * (protocol.OFTEN + 2))]
+    ("at_once", "expected"),
+    [(3600.0, [*[0] * gated_protocol.OFTEN, 1, 2]), (0.0, [0] * (gated_protocol.OFTEN + 2))],
 )
 async def test_who_has_often_rested_rests_longer_if_asking_again_at_once_and_is_answered(
     full: Full, monkeypatch: pytest.MonkeyPatch, at_once: float, expected: list[int]
@@ -263,9 +265,9 @@ async def test_who_has_often_rested_rests_longer_if_asking_again_at_once_and_is_
         return call_later(delay, *call)
 
     monkeypatch.setattr(loop, "call_later", noted)
-    monkeypatch.setattr(protocol, "AT_ONCE", at_once)
+    monkeypatch.setattr(gated_protocol, "AT_ONCE", at_once)
     monkeypatch.setattr(flood, "ENOUGH", 0)
-    monkeypatch.setattr(protocol, "LONG_REST", LONG)
+    monkeypatch.setattr(gated_protocol, "LONG_REST", LONG)
     reader, writer = await full.connect()
     for long_rests in expected:
         writer.write(request())
@@ -378,7 +380,7 @@ async def test_of_those_an_overloaded_model_takes_who_was_heard_all_the_time_bef
     full: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who was not may have waited for longer than anybody who is answered should."""
-    monkeypatch.setattr(protocol, "AT_ONCE", 3600.0)
+    monkeypatch.setattr(gated_protocol, "AT_ONCE", 3600.0)
     monkeypatch.setattr(flood, "ENOUGH", 0)
     overload(full.app)
     rested_reader, rested_writer = await full.connect()
@@ -611,10 +613,52 @@ def test_there_is_no_gate_where_middleware_adds_to_a_refusal(
     assert not hasattr(app.state, "gate")
 
 
-def test_where_uvicorn_has_it_otherwise_the_service_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert http_protocol() is not HttpToolsProtocol
-    monkeypatch.delattr(HttpToolsProtocol, "_start_asgi_task")
+EVERY_NAME = [(place, name) for place, names in protocol.USED.items() for name in names]
+
+
+@pytest.mark.parametrize(("place", "name"), EVERY_NAME, ids=[".".join(one) for one in EVERY_NAME])
+def test_where_uvicorn_has_it_otherwise_the_service_does_without_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str, name: str
+) -> None:
+    owner: Any = resolve_name(f"uvicorn.protocols.http.{place}")
+    if hasattr(owner, name):
+        monkeypatch.delattr(owner, name)
+    else:  # what its objects get when they are made
+        code = owner.__init__.__code__
+        names = tuple("renamed" if one == name else one for one in code.co_names)
+        monkeypatch.setattr(owner.__init__, "__code__", code.replace(co_names=names))
     assert http_protocol() == "auto"
+    assert f"this uvicorn has no {place}.{name}" in caplog.text
+
+
+def test_as_it_is_uvicorn_has_all_that_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    assert http_protocol() is gated_protocol.GatedProtocol
+    assert caplog.text == ""
+
+
+def test_without_httptools_the_service_does_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    assert http_protocol() == "auto"
+    assert caplog.text == ""  # it was not asked for
+
+
+def test_where_a_module_of_uvicorns_is_gone_it_does_without_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr("uvicorn.protocols.http.flow_control")
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.flow_control", None)
+    assert http_protocol() == "auto"
+    assert "this uvicorn has no flow_control" in caplog.text
+
+
+def test_a_failure_of_the_services_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("bounds", "parsing", "gated_protocol"):
+        monkeypatch.delitem(sys.modules, f"service.{module}")
+    monkeypatch.setitem(sys.modules, "service.bounds", None)
+    with pytest.raises(ImportError, match=r"service\.bounds"):
+        http_protocol()
 
 
 @pytest.mark.parametrize("asks", [1, 3])

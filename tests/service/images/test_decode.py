@@ -4,6 +4,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from service.errors import NotAnImage, TooManyPixels, UndecodableImage
 from service.images.decode import decode, pixels
@@ -157,6 +158,16 @@ def test_polyglot_is_read_as_what_it_begins_with() -> None:
 def test_empty_size_is_undecodable(size: tuple[int, int]) -> None:
     with pytest.raises(UndecodableImage, match=f"{size[0]} × {size[1]}"):
         decoded(png(*size, rows=b""))
+
+
+def test_what_a_decoder_says_at_length_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: PngImageFile) -> None:
+        raise OSError("x" * 1000)
+
+    monkeypatch.setattr(PngImageFile, "load", fail)
+    with pytest.raises(UndecodableImage) as problem:
+        decoded(encoded(seven()))
+    assert problem.value.detail == f"the PNG cannot be decoded: {'x' * 200}…"
 
 
 def test_a_file_that_ends_within_a_chunk_is_cut_off_and_nothing_of_python_is_told() -> None:
