@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.errors import NotReady
+from service.errors import NotInArtifact, NotReady
 from service.manifest import DATASET, DatasetManifest, Manifest, sha256_of
 
 
-def change(folder: Path, manifest: Manifest | DatasetManifest, names: Collection[str]) -> str | None:
+def first_fault(folder: Path, manifest: Manifest | DatasetManifest, names: Collection[str]) -> str | None:
     """What is wrong with the first of these files that is not as the manifest has it; None where all are."""
     for name in names:
         path, entry = folder / name, manifest.files[name]
@@ -31,23 +31,20 @@ def unreadable(name: str, error: OSError) -> str:
     return f"{name} cannot be read: {error.strerror}"
 
 
-def version_folder(artifacts: Path, name: str, version: str) -> Path:
-    return artifacts / "models" / name / version
+def require(manifest: Manifest, name: str) -> None:
+    """Raises NotInArtifact where the version was published without this file."""
+    if name not in manifest.files:
+        raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {name}")
 
 
 def unchanged(artifacts: Path, manifest: Manifest, names: Collection[str]) -> Path:
     """The version's folder. Raises NotReady where one of these files has changed: what it says would be of another net,
     or a failure that nobody understands."""
-    folder = version_folder(artifacts, manifest.name, manifest.version)
-    reason = change(folder, manifest, names)
+    folder = artifacts / "models" / manifest.name / manifest.version
+    reason = first_fault(folder, manifest, names)
     if reason is not None:
-        raise not_as_published(manifest.name, manifest.version, reason)
+        raise NotReady(f"{manifest.name} {manifest.version} cannot be looked into: {reason}")
     return folder
-
-
-def not_as_published(name: str, version: str, reason: str) -> NotReady:
-    """What is told of a version whose files cannot be shown."""
-    return NotReady(f"{name} {version} cannot be looked into: {reason}")
 
 
 def samples_folder(artifacts: Path, dataset: str) -> Path:
@@ -56,7 +53,7 @@ def samples_folder(artifacts: Path, dataset: str) -> Path:
     folder = artifacts / "datasets" / dataset
     try:
         about = DatasetManifest.model_validate_json((folder / DATASET).read_bytes())
-        reason = change(folder, about, about.files)
+        reason = first_fault(folder, about, about.files)
     except OSError as error:
         reason = unreadable(DATASET, error)
     except ValidationError:

@@ -5,7 +5,6 @@ predictions neither their queue nor their core.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.artifact_files import unchanged
+from service.artifact_files import require, unchanged
 from service.aside import Aside
 from service.callers import Wanted, always
 from service.engines import Engine
 from service.errors import InvalidParameter, NotInArtifact, UnknownLayer, brief, counted
+from service.latest import Latest
 from service.manifest import FEATURE_MAPS, MODEL, Layer, Manifest, served_files
 from service.memory import give_back
 
@@ -50,8 +50,7 @@ def statistics(values: NDArray[np.float32]) -> Statistics:
 
 def refuse_without_graph(manifest: Manifest) -> None:
     """Raises NotInArtifact where there is nothing to look with."""
-    if FEATURE_MAPS not in manifest.files:
-        raise NotInArtifact(f"{manifest.name} {manifest.version} was published without {FEATURE_MAPS}")
+    require(manifest, FEATURE_MAPS)
 
 
 def find_layer(manifest: Manifest, name: str) -> Layer:
@@ -107,18 +106,14 @@ class _Opened:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._answers: OrderedDict[bytes, Activations] = OrderedDict()
+        self._answers: Latest[bytes, Activations] = Latest(REMEMBERED)
 
     def run(self, image: NDArray[np.uint8]) -> Activations:
-        key = image.tobytes()
-        if key not in self._answers:
-            outputs = self._engine.run(image[None])
-            rows = (output[0] for output in outputs)
-            self._answers[key] = dict(zip(self._engine.outputs, rows, strict=True))
-            if len(self._answers) > REMEMBERED:
-                self._answers.popitem(last=False)
-        self._answers.move_to_end(key)
-        return self._answers[key]
+        return self._answers.get(image.tobytes(), lambda: self._run(image))
+
+    def _run(self, image: NDArray[np.uint8]) -> Activations:
+        rows = (output[0] for output in self._engine.run(image[None]))
+        return dict(zip(self._engine.outputs, rows, strict=True))
 
 
 def _refuse_other_layers(manifest: Manifest, found: Activations) -> None:

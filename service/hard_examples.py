@@ -1,6 +1,5 @@
 """Where a model fails: a view over test set × test probabilities. Nothing of it is stored."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,18 +7,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.artifact_files import unchanged
+from service.artifact_files import require, unchanged
 from service.errors import InvalidParameter, NotInArtifact, brief, listed
+from service.latest import Latest
 from service.manifest import TEST_PROBABILITIES, Manifest, Votes
 from service.samples import SampleSet
 
 Sort = Literal["loss", "margin", "entropy"]
 Kind = Literal["misclassified", "correct"]
 
-REMEMBERED = 4  # models whose answers are kept: a megabyte each, and a millisecond to make again
-SMALLEST = np.finfo(
-    np.float32
-).tiny  # a probability that underflowed to 0 has a large loss, not an endless one
+REMEMBERED = 4  # models whose answers are kept: a megabyte each, and two milliseconds to make again
+NEAREST = 3  # other classes that one image is told to be near to
+# A probability that underflowed to 0 has a large loss, not an endless one.
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 class Answers(NamedTuple):
@@ -29,11 +29,11 @@ class Answers(NamedTuple):
     predicted: NDArray[np.intp]
     probabilities: NDArray[np.float32]
     """[N,C], of the served graph"""
-    margin: NDArray[np.float32]
+    margin: NDArray[np.float64]
     """p1 − p2"""
-    entropy: NDArray[np.float32]
+    entropy: NDArray[np.float64]
     """nats"""
-    loss: NDArray[np.float32]
+    loss: NDArray[np.float64]
     """−log p of the true label"""
 
 
@@ -82,8 +82,10 @@ class Confusion:
 
 def answers(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> Answers:
     """float32 [N,C] with C ≥ 2 and class indices [N] → every figure of every image."""
-    top = np.partition(probabilities, -2, axis=1)
-    logs = np.log(np.maximum(probabilities, SMALLEST))
+    # In float64, as of a prediction: float32 has no number close enough below 1 for what a sure net is short of it.
+    exact = probabilities.astype(np.float64)
+    top = np.partition(exact, -2, axis=1)
+    logs = np.log(np.maximum(exact, SMALLEST))
     return Answers(
         labels=labels,
         predicted=probabilities.argmax(axis=1),
@@ -91,7 +93,7 @@ def answers(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> An
         margin=top[:, -1] - top[:, -2],
         # 0 · log(smallest) is 0, as the limit is. −x of a log that is 0 would read "−0", and of a softmax that ends a
         # rounding above 1 be less.
-        entropy=np.maximum(0 - np.einsum("nc,nc->n", probabilities, logs), 0),
+        entropy=np.maximum(0 - np.einsum("nc,nc->n", exact, logs), 0),
         loss=np.maximum(0 - logs[np.arange(len(labels)), labels], 0),
     )
 
@@ -130,13 +132,13 @@ def example_at(found: Answers, samples: SampleSet, index: int) -> HardExample:
     )
 
 
-def nearest_confusions(found: Answers, index: int, count: int = 3) -> list[Confusion]:
+def nearest_confusions(found: Answers, index: int) -> list[Confusion]:
     """The likeliest classes but the true one, and how often the model gives them to that class."""
     true = found.labels[index]
     given = np.bincount(found.predicted[found.labels == true], minlength=found.probabilities.shape[1])
     row = found.probabilities[index]
     order = [int(other) for other in np.argsort(-row, kind="stable") if other != true]
-    return [Confusion(other, float(row[other]), int(given[other])) for other in order[:count]]
+    return [Confusion(other, float(row[other]), int(given[other])) for other in order[:NEAREST]]
 
 
 def class_of(text: str, classes: list[str], parameter: str) -> int:
@@ -157,22 +159,14 @@ class TestAnswers:
 
     def __init__(self, artifacts: Path) -> None:
         self._artifacts = artifacts
-        self._kept: OrderedDict[tuple[str, str, str], Answers] = OrderedDict()
+        self._kept: Latest[tuple[str, str, str], Answers] = Latest(REMEMBERED)
 
     def of(self, manifest: Manifest, samples: SampleSet) -> Answers:
         """Raises NotInArtifact, and NotReady where the file has changed."""
-        if TEST_PROBABILITIES not in manifest.files:
-            raise NotInArtifact(
-                f"{manifest.name} {manifest.version} was published without {TEST_PROBABILITIES}"
-            )
+        require(manifest, TEST_PROBABILITIES)
         # The checksum, since a version may be published anew.
         key = (manifest.name, manifest.version, manifest.files[TEST_PROBABILITIES].sha256)
-        if key not in self._kept:
-            self._kept[key] = answers(self._probabilities(manifest, samples), samples.labels)
-            if len(self._kept) > REMEMBERED:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        return self._kept.get(key, lambda: answers(self._probabilities(manifest, samples), samples.labels))
 
     def _probabilities(self, manifest: Manifest, samples: SampleSet) -> NDArray[np.float32]:
         if manifest.classes != [*samples.classes]:  # the labels' indices would be those of other classes

@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from service.artifact_files import not_as_published, unchanged, unreadable, version_folder
-from service.errors import NotInArtifact, UnknownLayer
-from service.manifest import HISTORY, MANIFEST, WEIGHT_STATISTICS, Manifest
+from service.artifact_files import require, unchanged
+from service.errors import UnknownLayer
+from service.manifest import HISTORY, WEIGHT_STATISTICS, Manifest
+from service.schemas_inside import LayerWeights
 
 CALIBRATION_BINS = 15  # as the manifest's expected calibration error has them
+MOST_CONFUSED = 10  # pairs of classes that are named
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class _HistoryFile(BaseModel):
 
 
 class _WeightsFile(BaseModel):
-    layers: list[dict[str, Any]]
+    layers: list[LayerWeights]
 
 
 class Report:
@@ -52,38 +53,30 @@ class Report:
         self._artifacts = artifacts
         self.manifest = manifest
 
-    @classmethod
-    def of(cls, artifacts: Path, name: str, version: str) -> "Report":
-        """With the manifest as it stands there. Raises NotReady where it says nothing any more."""
-        try:
-            text = (version_folder(artifacts, name, version) / MANIFEST).read_bytes()
-            return cls(artifacts, Manifest.model_validate_json(text))
-        except OSError as error:
-            raise not_as_published(name, version, unreadable(MANIFEST, error)) from error
-        except ValidationError:
-            raise not_as_published(name, version, f"{MANIFEST} does not follow its schema") from None
-
     def history(self) -> list[dict[str, int | float]]:
         """A row for each epoch, as history.json has them."""
         return _HistoryFile.model_validate_json(self._read(HISTORY)).epochs
 
-    def weights(self, layer: str | None = None) -> list[dict[str, Any]]:
+    def weights(self, layer: str | None = None) -> list[LayerWeights]:
         """The layers that have weights with each tensor's statistics, or one of them. Raises UnknownLayer."""
         layers = _WeightsFile.model_validate_json(self._read(WEIGHT_STATISTICS)).layers
         if layer is None:
             return layers
-        chosen = [one for one in layers if one["name"] == layer]
-        if not chosen:
-            there = ", ".join(one["name"] for one in layers)
-            raise UnknownLayer(
-                f"{self.manifest.name} has no layer {layer!r} with weights; those with weights are {there}"
-            )
-        return chosen
+        refuse_without_weights(self.manifest, layer)
+        return [one for one in layers if one["name"] == layer]
 
     def _read(self, file: str) -> bytes:
-        if file not in self.manifest.files:
-            raise NotInArtifact(f"{self.manifest.name} {self.manifest.version} was published without {file}")
+        require(self.manifest, file)
         return (unchanged(self._artifacts, self.manifest, [file]) / file).read_bytes()
+
+
+def refuse_without_weights(manifest: Manifest, layer: str) -> None:
+    """Raises UnknownLayer, which lists the layers that have weights, where this is none of them."""
+    there = [one.name for one in manifest.layers if one.parameters]
+    if layer not in there:
+        raise UnknownLayer(
+            f"{manifest.name} has no layer {layer!r} with weights; those with weights are {', '.join(there)}"
+        )
 
 
 def trainings(history: list[dict[str, int | float]]) -> list[list[dict[str, int | float]]]:
@@ -103,7 +96,7 @@ def gap(history: list[dict[str, int | float]]) -> float | None:
     return history[-1]["accuracy"] - history[-1]["val_accuracy"]
 
 
-def most_confused(confusion: list[list[int]], count: int = 10) -> list[Pair]:
+def most_confused(confusion: list[list[int]]) -> list[Pair]:
     """The pairs [true][predicted] off the diagonal with the most images, the most first."""
     pairs = [
         Pair(true, predicted, images)
@@ -111,13 +104,12 @@ def most_confused(confusion: list[list[int]], count: int = 10) -> list[Pair]:
         for predicted, images in enumerate(row)
         if true != predicted and images
     ]
-    return sorted(pairs, key=lambda pair: -pair.count)[:count]
+    return sorted(pairs, key=lambda pair: -pair.count)[:MOST_CONFUSED]
 
 
-def reliability(
-    probabilities: NDArray[np.float32], labels: NDArray[np.uint8], bins: int = CALIBRATION_BINS
-) -> list[Bin]:
+def reliability(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> list[Bin]:
     """Confidence and accuracy in equal-width bins of the best probability, of [N,C] (Guo et al., 2017)."""
+    bins = CALIBRATION_BINS
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)

@@ -7,13 +7,16 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.ticker import MaxNLocator
 
 from service.artifact_files import samples_folder, unchanged
 from service.figures.request import FigureRequest
-from service.figures.style import Theme, colour, faint, style
-from service.manifest import TEST_IMAGES, TEST_PROBABILITIES, Manifest
+from service.figures.style import GUIDES, colour, style
+from service.manifest import TEST_IMAGES, TEST_PROBABILITIES, Reading
+from service.pictures.colours import Theme
 from service.reports import Report, reliability, trainings
+from service.schemas_inside import WeightStatistics
 
 Panel = tuple[str, str]  # a layer's name and one of its tensors'
 NORMALISATION = ("BatchNormalization", "LayerNormalization")
@@ -22,7 +25,7 @@ LINE = 12  # points, of one line of words above a panel
 
 def draw(request: FigureRequest) -> Figure:
     """The figure that is asked for. Raises what Report does for what a model was published without."""
-    reports = _reports(request)
+    reports = [Report(request.artifacts, manifest) for manifest in request.published()]
     drawings: dict[str, Callable[[], Figure]] = {
         "training": lambda: learning_curves(reports, request.theme),
         "weights": lambda: weights(reports, request.layer, request.theme),
@@ -36,10 +39,13 @@ def draw(request: FigureRequest) -> Figure:
         return figure
 
 
-def _reports(request: FigureRequest) -> list[Report]:
-    if request.manifests:
-        return [Report(request.artifacts, Manifest.model_validate_json(one)) for one in request.manifests]
-    return [Report.of(request.artifacts, name, version) for name, version in request.models]
+class _Curve(NamedTuple):
+    """Of one net that was trained: a model, or one of those that it was put together of."""
+
+    name: str
+    history: list[dict[str, int | float]]
+    readings: list[Reading]
+    """of the model; of its parts none are known"""
 
 
 def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
@@ -47,55 +53,58 @@ def learning_curves(reports: Sequence[Report], theme: Theme) -> Figure:
     figure = Figure(figsize=(9, 4.1))
     loss, accuracy = figure.subplots(1, 2)
     curves = [curve for report in reports for curve in _curves(report)]
-    for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-        for at, one in enumerate(curves):
-            epochs, own = [row["epoch"] for row in one.history], colour(theme, at)
-            label = f"{one.name} " if len(curves) > 1 else ""
-            training, validation = ([row[key] for row in one.history] for key in (name, f"val_{name}"))
-            axes.plot(epochs, training, "--", color=own, lw=1.2, label=f"{label}training")
-            axes.plot(epochs, validation, color=own, label=f"{label}validation")
-        axes.set(title=name, xlabel="epoch")
-        axes.margins(x=0.02)
+    coloured = [(one, colour(theme, at)) for at, one in enumerate(curves)]
+    # Those with readings first: the legend has a column for each net, and the first columns are the longer ones.
+    for one, own in sorted(coloured, key=lambda pair: not pair[0].readings):
+        label = f"{one.name} " if len(curves) > 1 else ""
+        for axes, key in ((loss, "loss"), (accuracy, "accuracy")):
+            _plot(axes, one.history, key, own, label)
+        _mark_readings(accuracy, one.readings, own, label, theme)
+    # Not the loss of the other answers: nobody is to compare it with their nll.
+    loss.set_title("loss as minimised, with smoothing and penalties")
+    accuracy.set_title("accuracy")
     accuracy.yaxis.set_major_formatter("{x:.0%}")
-    for at, one in enumerate(curves):
-        _mark_readings(accuracy, one.report, colour(theme, at), theme, with_words=len(curves) == 1)
-    figure.legend(
-        *accuracy.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=len(curves) if len(curves) > 1 else 3,
-    )
+    columns = len(curves) if len(curves) > 1 else 3
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     _head(figure, reports, "learning curves")
     return figure
 
 
-class _Curve(NamedTuple):
-    """Of one net that was trained: a model, or one of those that it was put together of."""
-
-    name: str
-    report: Report
-    history: list[dict[str, int | float]]
-
-
 def _curves(report: Report) -> list[_Curve]:
     nets, manifest = trainings(report.history()), report.manifest
-    trained = [manifest] if len(nets) == 1 else manifest.members
+    if len(nets) == 1:
+        return [_Curve(f"{manifest.name} {manifest.version}", nets[0], manifest.metrics.readings)]
     # With the version: what is served under a member's name may be another net by now.
-    names = [f"{one.name} {one.version}" for one in trained]
-    return [_Curve(name, report, history) for name, history in zip(names, nets, strict=True)]
+    names = [f"{one.name} {one.version}" for one in manifest.members]
+    return [_Curve(name, history, []) for name, history in zip(names, nets, strict=True)]
 
 
-def _mark_readings(axes: Axes, report: Report, own: str, theme: Theme, *, with_words: bool) -> None:
-    """A point at each reading on the test set, and what it says at the foot."""
-    for at, reading in enumerate(report.manifest.metrics.readings):
-        axes.axvline(reading.epoch, color=faint(theme), lw=0.8, ls=":")
-        label = "test" if with_words and not at else None
-        axes.plot([reading.epoch], [reading.test_accuracy], "o", ms=5, color=own, zorder=5, label=label)
-        if with_words:
+def _plot(axes: Axes, history: list[dict[str, int | float]], key: str, own: str, label: str) -> None:
+    """One net's curves of one figure by epoch. Of a single epoch they are points, since there is no line."""
+    epochs, training, validation = ([row[one] for row in history] for one in ("epoch", key, f"val_{key}"))
+    ring, diamond = ("o", "D") if len(epochs) == 1 else (None, None)
+    axes.plot(
+        epochs, training, "--", color=own, lw=1.2, marker=ring, fillstyle="none", label=f"{label}training"
+    )
+    axes.plot(epochs, validation, color=own, marker=diamond, label=f"{label}validation")
+    axes.set_xlabel("epoch")
+    axes.margins(x=0.02)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+
+
+def _mark_readings(axes: Axes, readings: list[Reading], own: str, label: str, theme: Theme) -> None:
+    """A point at each reading on the test set, and, of a net that is alone, what it says at the foot."""
+    for reading in readings:
+        axes.axvline(reading.epoch, color=GUIDES[theme], lw=0.8, ls=":")
+        if not label:
             axes.annotate(
-                f"epoch {reading.epoch}\ntest {reading.test_accuracy:.1%}",
+                f"epoch {reading.epoch}\n{reading.test_accuracy:.2%}",
                 (reading.epoch, 0.03), xycoords=("data", "axes fraction"),
                 xytext=(-4, 0), textcoords="offset points", ha="right", va="bottom", fontsize=8,
             )  # fmt: skip
+    if readings:
+        points = [one.epoch for one in readings], [one.test_accuracy for one in readings]
+        axes.plot(*points, "o", ms=5, color=own, zorder=5, label=f"{label}test")
 
 
 def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figure:
@@ -107,7 +116,7 @@ def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figur
     height = 2.1 + len(reports) * LINE / 72
     figure = Figure(figsize=(max(5.2, 3.4 * columns), 0.9 + height * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    handles: dict[str, Any] = {}
+    handles: dict[str, StepPatch] = {}
     for axes, panel in zip(grid, panels, strict=False):
         tops, words = [], []
         for at, (report, tensors) in enumerate(zip(reports, found, strict=True)):
@@ -126,7 +135,7 @@ def weights(reports: Sequence[Report], layer: str | None, theme: Theme) -> Figur
     return figure
 
 
-def _tensors(report: Report, layer: str | None) -> dict[Panel, dict[str, Any]]:
+def _tensors(report: Report, layer: str | None) -> dict[Panel, WeightStatistics]:
     """What is drawn: all of one layer, or of all layers the kernels, which tell the most."""
     layers = report.weights(layer)
     return {
@@ -137,7 +146,7 @@ def _tensors(report: Report, layer: str | None) -> dict[Panel, dict[str, Any]]:
     }
 
 
-def _histogram(axes: Axes, tensor: dict[str, Any], own: str) -> tuple[Any, float, str]:
+def _histogram(axes: Axes, tensor: WeightStatistics, own: str) -> tuple[StepPatch, float, str]:
     """Draws one model's; gives what stands for it in the legend, the height that is worth showing, and its words."""
     edges, counts = np.array(tensor["histogram"]["edges"]), np.array(tensor["histogram"]["counts"])
     # Densities, since the models' bins are not equally wide.
@@ -202,7 +211,7 @@ def calibration(report: Report, request: FigureRequest) -> Figure:
     figure = Figure(figsize=(5.4, 5.6))
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     own = colour(theme, 0)
-    above.plot([0, 1], [0, 1], "--", color=faint(theme), lw=1, label="as sure as right")
+    above.plot([0, 1], [0, 1], "--", color=GUIDES[theme], lw=1, label="as sure as right")
     known = [one for one in bins if one.accuracy is not None]
     edges = [one.low for one in bins] + [1.0]
     above.stairs([one.accuracy or 0 for one in bins], edges, fill=True, color=own, alpha=0.25)

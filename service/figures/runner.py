@@ -15,7 +15,7 @@ from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.figures.request import NOT_READY, FigureRequest
 from service.settings import ROOT
 
-MAX_WAITING = 16
+MAX_WAITING = 16  # figures: one takes half a second or more, so who came behind these would wait for nothing
 
 log = logging.getLogger("convscope.figures")
 

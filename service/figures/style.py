@@ -1,23 +1,23 @@
 """How the figures look, in both themes."""
 
-from typing import Any, Literal
+from typing import Any
 
-Theme = Literal["light", "dark"]
+from service.pictures.colours import PALETTES, Colour, Theme
 
 DPI = 110
 # Okabe and Ito's colours, distinct also for the colour-blind; the two last are lightened for a dark ground.
-COLOURS = {
+COLOURS: dict[Theme, tuple[str, ...]] = {
     "light": ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9"),
     "dark": ("#56b4e9", "#ff8c42", "#2fd0a0", "#e59ac4", "#f0e442", "#a8c7fa"),
 }
-_GROUND = {"light": "#ffffff", "dark": "#14161a"}
-_INK = {"light": "#1c1e21", "dark": "#e8eaed"}
-_FAINT = {"light": "#d5d8dc", "dark": "#3a3f47"}
+GUIDES: dict[Theme, str] = {"light": "#8a9099", "dark": "#7d848e"}
+"""lines to judge what is drawn by"""
+_GRID: dict[Theme, str] = {"light": "#d5d8dc", "dark": "#3a3f47"}
 
 
 def style(theme: Theme) -> dict[Any, Any]:
     """Matplotlib's settings for a theme."""
-    ink, ground, faint = _INK[theme], _GROUND[theme], _FAINT[theme]
+    ink, ground, grid = _written(PALETTES[theme].ink), _written(PALETTES[theme].ground), _GRID[theme]
     return {
         "figure.facecolor": ground,
         "figure.dpi": DPI,
@@ -25,7 +25,7 @@ def style(theme: Theme) -> dict[Any, Any]:
         "savefig.facecolor": ground,
         "savefig.dpi": DPI,
         "axes.facecolor": ground,
-        "axes.edgecolor": faint,
+        "axes.edgecolor": grid,
         "axes.labelcolor": ink,
         "axes.titlecolor": ink,
         "axes.titlesize": 10,
@@ -36,7 +36,7 @@ def style(theme: Theme) -> dict[Any, Any]:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "grid.color": faint,
+        "grid.color": grid,
         "grid.linewidth": 0.6,
         "text.color": ink,
         "xtick.color": ink,
@@ -55,6 +55,6 @@ def colour(theme: Theme, at: int) -> str:
     return COLOURS[theme][at % len(COLOURS[theme])]
 
 
-def faint(theme: Theme) -> str:
-    """Of lines that are not the matter."""
-    return "#8a9099" if theme == "light" else "#7d848e"
+def _written(one: Colour) -> str:
+    """As Matplotlib takes it."""
+    return "#{:02x}{:02x}{:02x}".format(*one)

@@ -37,7 +37,7 @@ class Entry:
         return f"{self.true} → {self.predicted} {self.shares()}"
 
     def shares(self) -> str:
-        return f"({self.probability_predicted:.2f} / {self.probability_true:.2f})"
+        return f"({_share(self.probability_predicted)} / {_share(self.probability_true)})"
 
 
 class Layout(NamedTuple):
@@ -110,6 +110,14 @@ def _explanation(entries: Sequence[Entry]) -> str:
         return ""
     disputed = " · framed: most people disagree with the label" if any(e.disputed for e in entries) else ""
     return f"true → predicted (probability of the predicted / of the true){disputed}"
+
+
+def _share(probability: float) -> str:
+    """To two places; what only rounding would make certain, or impossible, is not said to be."""
+    text = f"{probability:.2f}"
+    if text == "1.00" and probability < 1:
+        return ">0.99"
+    return "<0.01" if text == "0.00" and probability > 0 else text
 
 
 def _draw_entry(

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageFont
+from PIL import ImageFont
 
 MARGIN = 14  # px around every picture
 TITLE = 14  # px, size of type
@@ -37,10 +37,3 @@ def number(value: float, beside: float = 0.0) -> str:
     size = abs(value) if abs(value) > 1e-4 * abs(beside) else 0.0
     text = f"{size:.2f}" if size == 0 or 0.1 <= size < 1000 else f"{size:.3g}"
     return f"−{text}" if value < 0 and size else text
-
-
-def png(image: Image.Image) -> bytes:
-    """The picture as a PNG file. Flat colours pack well at any level, so the quickest but one is taken."""
-    file = BytesIO()
-    image.save(file, "PNG", compress_level=2)
-    return file.getvalue()

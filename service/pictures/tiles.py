@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GAP = 1  # px between tiles
+WIDEST = 64  # tiles in a row of a strip
 _TILE = 60  # px that an enlarged tile's longer side comes close to
 
 
@@ -46,11 +47,13 @@ def near_square(count: int, height: int, width: int) -> Grid:
 
 
 def strip(count: int) -> Grid:
-    """For a vector of `count` units: one row, wrapped evenly where it would pass 64."""
-    rows = math.ceil(count / 64)
+    """For a vector of `count` units: one row, wrapped evenly where it would pass 64; many rows are lower ones."""
+    rows = math.ceil(count / WIDEST)
     columns = math.ceil(count / rows)
     width = min(40, max(9, 560 // columns))
-    return Grid(columns, rows, width, 40 if rows == 1 else 24 if rows <= 16 else 12)
+    if rows == 1:
+        return Grid(columns, rows, width, 40)
+    return Grid(columns, rows, width, 24 if rows <= 16 else 12)
 
 
 def arrange(tiles: NDArray[np.uint8], grid: Grid, ground: tuple[int, int, int]) -> NDArray[np.uint8]:

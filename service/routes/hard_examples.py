@@ -3,7 +3,7 @@
 import csv
 from functools import partial
 from io import StringIO
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -30,7 +30,7 @@ from service.errors import (
     UnknownModel,
     UnknownSample,
     UnknownVersion,
-)  # fmt: skip
+)
 from service.formats import choose_format
 from service.hard_examples import (
     Answers,
@@ -43,11 +43,12 @@ from service.hard_examples import (
     example_at,
     nearest_confusions,
     select,
-)  # fmt: skip
+)
 from service.model import Model
 from service.openapi import BINARY, example, problems
 from service.pictures import contact_sheet
-from service.pictures.text import png
+from service.pictures.colours import Theme
+from service.pictures.png import png
 from service.routes import inside_examples
 from service.samples import SampleSet
 from service.schemas import VersionQuery
@@ -86,7 +87,7 @@ class HardExamplesQuery(VersionQuery):
         24, ge=1, le=10_000, description=f"how many; a contact sheet has at most {SHEET_LIMIT}"
     )
     offset: int = Field(0, ge=0, description="how many to leave out first")
-    theme: Literal["light", "dark"] = Field("light", description="of the png")
+    theme: Theme = Field("light", description="of the png")
     format: str | None = Field(
         None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
     )
@@ -257,7 +258,8 @@ def _votes(one: HardExample, classes: list[str]) -> VotesBody | None:
         "guessed": votes.guessed,
         "neither": votes.neither,
         "both": votes.both,
-        "guessed_label": classes[votes.guessed_index],
+        # Where the model guessed the label itself, all who took it are counted as `given`.
+        "guessed_label": None if votes.guessed_index == one.true else classes[votes.guessed_index],
     }
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
-from pydantic_core import to_json
 from typing_extensions import TypedDict
 
-from service.artifact_files import samples_folder, unchanged
+from service.artifact_files import require
 from service.dependencies import (
     ModelName,
     deadline_of,
@@ -30,21 +29,23 @@ from service.errors import (
     UnknownLayer,
     UnknownModel,
     UnknownVersion,
-)  # fmt: skip
+)
 from service.feature_maps import find_layer
 from service.figures.request import FigureRequest, Kind
 from service.formats import choose_format
-from service.hard_examples import TestAnswers
+from service.hard_examples import Answers
 from service.manifest import HISTORY, TEST_PROBABILITIES, WEIGHT_STATISTICS
 from service.model import Model
 from service.openapi import BINARY, Responses, example, problems
-from service.reports import Bin, Report, gap, most_confused, reliability
+from service.pictures.colours import Theme
+from service.reports import Report, gap, most_confused, refuse_without_weights, reliability
 from service.routes import inside_examples
-from service.samples import SampleSet
+from service.routes.direct import json_response
 from service.schemas import VersionQuery
 from service.schemas_inside import Calibration, ConfusionMatrix, Training, Weights
 
 FORMATS = {"json": "application/json", "png": "image/png"}
+DRAWN_FROM = {"training": HISTORY, "weights": WEIGHT_STATISTICS, "calibration": TEST_PROBABILITIES}
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ LayerName = Annotated[str, Path(description="GET /models/{model}/layers lists th
 class ReportQuery(VersionQuery):
     """In which form."""
 
-    theme: Literal["light", "dark"] = Field("light", description="of the png")
+    theme: Theme = Field("light", description="of the png")
     format: str | None = Field(
         None, description="else by Accept, else json", json_schema_extra={"enum": list(FORMATS)}
     )
@@ -76,8 +77,8 @@ class CurvesQuery(ComparedQuery):
 
     against: str | None = Field(
         None,
-        description="another model or alias: the png shows both on common axes; the JSON is of the one model all the "
-        "same, though there must be the other",
+        description="another model or alias: the png shows both on common axes; the JSON describes the first model "
+        "only, but the other must exist",
     )
 
 
@@ -98,11 +99,11 @@ async def get_training(
     request: Request, model: ModelName, query: Annotated[CurvesQuery, Query()]
 ) -> Response:
     """Loss and accuracy of every epoch; as png the learning curves, of two models with `against`."""
-    served = find_model(request, model, query)
+    both = _both(request, find_model(request, model, query), query)
     deadline = deadline_of(service_of(request))
     if choose_format(request, FORMATS) == "png":
-        return await _figure(request, "training", served, query, deadline)
-    _against(request, query)  # the numbers are of one model; one that is not there is an error all the same
+        return await _figure(request, "training", both, query.theme, deadline)
+    served = both[0]
     history = await _aside(request, _report(request, served).history, deadline)
     body: Training = {
         **_named(served),
@@ -111,7 +112,7 @@ async def get_training(
         "seconds": served.manifest.provenance.seconds,
         "gap": gap(history),
     }
-    return _json(body)
+    return json_response(body, varies=True)
 
 
 @router.get(
@@ -127,7 +128,7 @@ async def get_confusion_matrix(
     served = find_model(request, model, query)
     if choose_format(request, FORMATS) == "png":
         deadline = deadline_of(service_of(request))
-        return await _figure(request, "confusion-matrix", served, query, deadline)
+        return await _figure(request, "confusion-matrix", [served], query.theme, deadline)
     metrics, classes = served.manifest.metrics, served.classes
     body: ConfusionMatrix = {
         **_named(served),
@@ -139,7 +140,7 @@ async def get_confusion_matrix(
             for pair in most_confused(metrics.confusion)
         ],
     }
-    return _json(body)
+    return json_response(body, varies=True)
 
 
 @router.get(
@@ -154,12 +155,10 @@ async def get_calibration(
     """Whether the model is right as often as it says: confidence and accuracy in 15 bins of the test set."""
     served = find_model(request, model, query)
     chosen = choose_format(request, FORMATS)
-    service = service_of(request)
-    deadline = deadline_of(service)
-    samples = await service.samples.of(served.manifest.dataset, deadline)
-    bins = await _aside(request, partial(_bins, service.test_answers, served, samples), deadline)
+    deadline = deadline_of(service_of(request))
     if chosen == "png":
-        return await _figure(request, "calibration", served, query, deadline)
+        return await _figure(request, "calibration", [served], query.theme, deadline)
+    found = await _test_answers(request, served, deadline)
     metrics = served.manifest.metrics
     body: Calibration = {
         **_named(served),
@@ -171,7 +170,7 @@ async def get_calibration(
                 "confidence": one.confidence,
                 "accuracy": one.accuracy,
             }
-            for one in bins
+            for one in reliability(found.probabilities, found.labels)
         ],
         "ece": metrics.ece,
         "ece_before_temperature": metrics.ece_before_temperature,
@@ -179,7 +178,7 @@ async def get_calibration(
         "temperature_exponent": metrics.temperature_exponent,
         "nll": metrics.nll,
     }
-    return _json(body)
+    return json_response(body, varies=True)
 
 
 @router.get(
@@ -213,55 +212,50 @@ async def get_layer_weights(
 async def _weights(request: Request, model: Model, layer: str | None, query: ComparedQuery) -> Response:
     chosen = choose_format(request, FORMATS)
     deadline = deadline_of(service_of(request))
-    both = [model, *_against(request, query)]
-    reads = [partial(_report(request, one).weights, layer) for one in both]
-    first, *others = [
-        {**_named(one), "layers": await _aside(request, read, deadline)}
-        for one, read in zip(both, reads, strict=True)
-    ]
+    both = _both(request, model, query)
     if chosen == "png":
-        return await _figure(request, "weights", model, query, deadline, layer)
-    return _json({**first, "against": others[0]} if others else first)
+        return await _figure(request, "weights", both, query.theme, deadline, layer)
+    reads = (partial(_report(request, one).weights, layer) for one in both)
+    layers = [await _aside(request, read, deadline) for read in reads]
+    body: Weights = {"model": model.name, "version": model.version, "layers": layers[0]}
+    if len(both) > 1:
+        body["against"] = {**_named(both[1]), "layers": layers[1]}
+    return json_response(body, varies=True)
 
 
 async def _figure(
-    request: Request, kind: Kind, model: Model, query: ReportQuery, deadline: float, layer: str | None = None
+    request: Request, kind: Kind, models: list[Model], theme: Theme, deadline: float, layer: str | None = None
 ) -> Response:
+    """One that was drawn already, or is now. Whether its files are as published, its process finds out."""
     service = service_of(request)
-    artifacts = service.settings.artifacts
-    models = [model, *(_against(request, query) if isinstance(query, ComparedQuery) else [])]
-    files = [_needed(one, kind) for one in models]
+    for one in models:  # what their manifests say needs no process
+        if kind in DRAWN_FROM:
+            require(one.manifest, DRAWN_FROM[kind])
+        if layer is not None:
+            refuse_without_weights(one.manifest, layer)
     figure = FigureRequest(
         kind=kind,
-        artifacts=artifacts.resolve(),
-        models=tuple((one.name, one.version) for one in models),
+        artifacts=service.settings.artifacts.resolve(),
         # Those that are served: a version may have been published anew since, and the JSON tells of this one.
         manifests=tuple(one.manifest.model_dump_json() for one in models),
         layer=layer,
-        theme=query.theme,
+        theme=theme,
     )
-    if not service.figures.has(figure):
-        for one, names in zip(models, files, strict=True):
-            # In this process, which can say what is wrong.
-            await _aside(request, partial(unchanged, artifacts, one.manifest, names), deadline)
-        if kind == "calibration":
-            await _aside(request, partial(samples_folder, artifacts, model.manifest.dataset), deadline)
+    if kind == "calibration" and not service.figures.has(figure):
+        await _test_answers(request, models[0], deadline)  # refuses those to another test set
     picture = await service.figures.draw(figure, deadline, still_connected(request))
     return Response(picture, headers={"Vary": "Accept"}, media_type=FORMATS["png"])
 
 
-def _needed(model: Model, kind: Kind) -> list[str]:
-    """The files that are drawn from. Raises NotInArtifact before a process is started for one that is not there."""
-    files = {"training": HISTORY, "weights": WEIGHT_STATISTICS, "calibration": TEST_PROBABILITIES}
-    if kind not in files:
-        return []
-    if files[kind] not in model.manifest.files:
-        raise NotInArtifact(f"{model.name} {model.version} was published without {files[kind]}")
-    return [files[kind]]
+def _both(request: Request, model: Model, query: ComparedQuery) -> list[Model]:
+    """The model, and the one beside it where one was asked for."""
+    return [model] if query.against is None else [model, find_model(request, query.against, VersionQuery())]
 
 
-def _against(request: Request, query: ComparedQuery) -> list[Model]:
-    return [] if query.against is None else [find_model(request, query.against, VersionQuery())]
+async def _test_answers(request: Request, model: Model, deadline: float) -> Answers:
+    service = service_of(request)
+    samples = await service.samples.of(model.manifest.dataset, deadline)
+    return await _aside(request, partial(service.test_answers.of, model.manifest, samples), deadline)
 
 
 def _report(request: Request, model: Model) -> Report:
@@ -277,14 +271,5 @@ def _named(model: Model) -> _Named:
     return {"model": model.name, "version": model.version}
 
 
-def _bins(test_answers: TestAnswers, model: Model, samples: SampleSet) -> list[Bin]:
-    found = test_answers.of(model.manifest, samples)
-    return reliability(found.probabilities, found.labels)
-
-
 async def _aside(request: Request, work: Callable[[], T], deadline: float) -> T:
     return await service_of(request).aside.do(work, deadline, still_connected(request))
-
-
-def _json(body: object) -> Response:
-    return Response(to_json(body), headers={"Vary": "Accept"}, media_type=FORMATS["json"])

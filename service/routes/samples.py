@@ -1,6 +1,5 @@
 """GET /samples/{data set}/{index}: one test image."""
 
-from io import BytesIO
 from typing import Annotated
 
 import numpy as np
@@ -21,6 +20,7 @@ from service.errors import (
 )
 from service.formats import choose_format
 from service.openapi import BINARY, example, problems
+from service.pictures.png import png
 from service.routes import examples
 from service.schemas import KnownQuery, Sample
 
@@ -60,7 +60,7 @@ async def get_sample(
     image, label = found.at(index)
     headers = {"Cache-Control": CACHE, "Vary": "Accept"}
     if chosen == "png":
-        return Response(_png(image), headers=headers, media_type=FORMATS[chosen])
+        return Response(png(Image.fromarray(_flat(image))), headers=headers, media_type=FORMATS[chosen])
     body: Sample = {
         "dataset": dataset,
         "index": index,
@@ -75,9 +75,3 @@ async def get_sample(
 def _flat(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """[H,W,1] → [H,W]; colour stays [H,W,3]."""
     return image[..., 0] if image.shape[-1] == 1 else image
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    file = BytesIO()
-    Image.fromarray(_flat(image)).save(file, "PNG")
-    return file.getvalue()

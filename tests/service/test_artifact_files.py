@@ -45,12 +45,9 @@ SHOWN = pytest.mark.parametrize(
     [
         (FEATURE_MAPS, f"{HOME}/feature-maps?sample=0"),
         (HISTORY, f"{HOME}/training"),
-        (HISTORY, f"{HOME}/training?format=png"),
         (WEIGHT_STATISTICS, f"{HOME}/weights"),
-        (WEIGHT_STATISTICS, f"{HOME}/weights?format=png"),
         (TEST_PROBABILITIES, f"{HOME}/hard-examples"),
         (TEST_PROBABILITIES, f"{HOME}/calibration"),
-        (TEST_PROBABILITIES, f"{HOME}/calibration?format=png"),
     ],
 )
 
@@ -92,6 +89,31 @@ def refuse_to_read(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         return sha256_of(path)
 
     monkeypatch.setattr("service.artifact_files.sha256_of", read)
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        (HISTORY, f"{HOME}/training"),
+        (WEIGHT_STATISTICS, f"{HOME}/weights"),
+        (TEST_PROBABILITIES, f"{HOME}/calibration"),
+    ],
+)
+async def test_no_figure_is_drawn_from_a_file_that_has_changed_and_none_twice(
+    version: Path, its_client: httpx.AsyncClient, file: str, path: str
+) -> None:
+    assert (await its_client.get(path)).status_code == 200  # what the service knows by now does not help
+    right = (version / file).read_bytes()
+    (version / file).write_bytes(right[:-1] + bytes((right[-1] ^ 1,)))
+    refused = await its_client.get(f"{path}?format=png")
+    assert refused.status_code == 503
+    assert f"{NAME} 1 cannot be looked into: {file} has another checksum" in refused.json()["detail"]
+    (version / file).write_bytes(right)
+    drawn = await its_client.get(f"{path}?format=png")
+    (version / file).unlink()
+    again = await its_client.get(f"{path}?format=png")
+    assert [drawn.status_code, again.status_code] == [200, 200]
+    assert again.content == drawn.content
 
 
 @pytest.mark.parametrize("path", [f"{HOME}/confusion-matrix", f"{HOME}/training"])

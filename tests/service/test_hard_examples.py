@@ -50,6 +50,18 @@ def test_a_sure_answer_has_neither_loss_nor_entropy_and_not_minus_0() -> None:
         assert [str(figure) for figure in figures] == ["0.0", "0.0"]
 
 
+def test_figures_are_exact_where_float32_has_no_number_for_them() -> None:
+    """1 less a little: in float32 both margins are 1, and the first would come first."""
+    sure = np.array([[1, 1e-9, 0], [1, 2e-9, 0]], np.float32)
+    found = answers(sure, np.zeros(2, np.uint8))
+    assert found.margin.tolist() == [float(row[0]) - float(row[1]) for row in sure]
+    assert select(found, Selection(kind="correct", sort="margin")).tolist() == [1, 0]
+    unsure = np.array([[0.1, 0.7, 0.2]], np.float32)
+    found = answers(unsure, np.zeros(1, np.uint8))
+    assert found.loss.tolist() == [-math.log(unsure[0, 0])]
+    assert found.entropy[0] == pytest.approx(-sum(p * math.log(p) for p in unsure[0].tolist()), abs=1e-15)
+
+
 def test_a_probability_of_0_has_a_large_loss_and_no_endless_one() -> None:
     assert 80 < FOUND.loss[2] < 100
 

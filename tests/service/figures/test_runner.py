@@ -16,10 +16,13 @@ from service.errors import DeadlinePassed, NotReady, QueueFull
 from service.figures import runner
 from service.figures.request import FigureRequest
 from service.figures.runner import FigureError, Figures
+from service.manifest import MANIFEST
 from tests.service.shipped import ARTIFACTS, latest
 
 REQUEST = FigureRequest(
-    kind="confusion-matrix", artifacts=ARTIFACTS, models=(("mnist-baseline", latest("mnist-baseline").name),)
+    kind="confusion-matrix",
+    artifacts=ARTIFACTS,
+    manifests=((latest("mnist-baseline") / MANIFEST).read_text(encoding="utf-8"),),
 )
 
 
@@ -75,17 +78,22 @@ async def test_a_figure_that_takes_too_long_is_given_up() -> None:
     await figures.close()
 
 
-async def test_a_figure_that_cannot_be_drawn_is_an_error_and_may_be_asked_for_again(figures: Figures) -> None:
+async def test_a_figure_that_cannot_be_drawn_is_an_error_and_may_be_asked_for_again(
+    figures: Figures, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(2):
         with pytest.raises(FigureError):
             await figures.draw(REQUEST.model_copy(update={"kind": "weights", "layer": "nothing"}), NEVER)
+    failed = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(failed) == 2
+    for message in failed:
+        assert message.startswith("no figure for weights of mnist-baseline 1, layer nothing: ")
 
 
 async def test_what_cannot_be_drawn_from_now_is_told_in_the_words_of_the_process(figures: Figures) -> None:
-    with pytest.raises(
-        NotReady, match=r"^mnist-baseline 1 cannot be looked into: manifest\.json is missing$"
-    ):
-        await figures.draw(REQUEST.model_copy(update={"artifacts": Path("/nowhere")}), NEVER)
+    elsewhere = REQUEST.model_copy(update={"kind": "weights", "artifacts": Path("/nowhere")})
+    with pytest.raises(NotReady, match=r"^mnist-baseline 1 cannot be looked into: weights\.json is missing$"):
+        await figures.draw(elsewhere, NEVER)
 
 
 async def test_a_process_that_cannot_be_started_is_told(

@@ -1,5 +1,7 @@
 """service.pictures.contact_sheet"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,19 @@ def entry(
 
 def test_a_caption_says_true_predicted_and_how_sure() -> None:
     assert entry(0).caption() == "9 → 4 (0.52 / 0.47)"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "shares"),
+    [
+        (0.994, 0.006, "(0.99 / 0.01)"),
+        (0.996, 0.004, "(>0.99 / <0.01)"),
+        (1.0, 0.0, "(1.00 / 0.00)"),
+    ],
+)
+def test_what_is_not_certain_is_not_rounded_to_it(predicted: float, true: float, shares: str) -> None:
+    one = replace(entry(0), probability_predicted=predicted, probability_true=true)
+    assert one.shares() == shares
 
 
 @pytest.mark.parametrize("channels", [1, 3])

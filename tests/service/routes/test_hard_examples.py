@@ -102,6 +102,13 @@ async def test_known_label_errors_are_among_the_errors_and_disputed(client: http
     assert not items[1014]["disputed"]
 
 
+async def test_a_guess_of_the_label_itself_is_no_other_label(client: httpx.AsyncClient) -> None:
+    path = f"{PATH}/938"
+    body = (await client.get(path)).json()
+    TypeAdapter(HardExampleDetail).validate_python(body, strict=True, extra="forbid")
+    assert (body["votes"]["guessed"], body["votes"]["guessed_label"]) == (0, None)
+
+
 async def test_pages_join_to_the_whole(client: httpx.AsyncClient) -> None:
     whole = await listed(client, "limit=10000&sort=entropy")
     pages = [
@@ -226,6 +233,8 @@ async def test_one_example_has_everything(client: httpx.AsyncClient) -> None:
     shares = [one["probability"] for one in body["probabilities"]]
     assert sum(shares) == pytest.approx(1, abs=1e-5)
     assert [one["label"] for one in body["probabilities"]] == [str(digit) for digit in range(10)]
+    best, second = sorted(shares, reverse=True)[:2]
+    assert body["margin"] == best - second
     nearest = max((share, digit) for digit, share in enumerate(shares) if digit != 9)
     confusion = manifest("mnist-baseline")["metrics"]["confusion"]
     assert body["confusions"][0] == {
