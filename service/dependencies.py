@@ -14,12 +14,13 @@ from service.errors import InvalidParameter, listed
 from service.feature_maps import FeatureMaps
 from service.figures.runner import Figures
 from service.hard_examples import TestAnswers
+from service.images import Prepared, PrepareOptions
 from service.metrics import Metrics
 from service.model import Model
 from service.model_store import ModelStore, Snapshot
 from service.preparation import Preparer
 from service.samples import Samples
-from service.schemas import KnownQuery, VersionQuery
+from service.schemas import KnownQuery, PreparationQuery, Preprocessing, VersionQuery
 from service.settings import Settings
 from service.uploads import Upload, read_many, read_one
 
@@ -69,7 +70,7 @@ async def refuse_repeated(request: Request) -> None:
     if len({name for name, _ in given}) < len(given):
         times = Counter(name for name, _ in given)
         twice = sorted(name for name in times if times[name] > 1)
-        raise InvalidParameter(f"{listed(twice)}: once is enough, and which of several is meant is unknown")
+        raise InvalidParameter(f"{listed(twice)} {'is' if len(twice) == 1 else 'are'} given more than once")
 
 
 async def model_of(request: Request, model: ModelName, query: Annotated[VersionQuery, Query()]) -> Model:
@@ -135,3 +136,18 @@ def count_of_classes(name: str, query: KnownQuery, model: Model) -> int:
             f"{name} is {count}; {model.name} has {classes} classes, so it goes from 1 to {classes}"
         )
     return min(count, classes)
+
+
+def prepare_options(query: PreparationQuery) -> PrepareOptions:
+    """What a query says of how its images are prepared."""
+    return PrepareOptions(query.preprocess, query.invert, query.fit)
+
+
+def preprocessing_of(prepared: Prepared) -> Preprocessing:
+    """What an answer says of it."""
+    return {
+        "steps": prepared.steps,
+        "inverted": prepared.inverted,
+        "box": list(prepared.box) if prepared.box else None,
+        "ink_share": prepared.ink_share,
+    }

@@ -7,8 +7,8 @@ from time import perf_counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.callers import CallerGoneError
-from service.errors import printable, problem_response, unforeseen
 from service.metrics import CLIENT_GONE, NO_ROUTE, OTHER_METHOD, Metrics
+from service.problem_responses import printable, problem_response, unforeseen
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 

@@ -1,14 +1,18 @@
 """What FastAPI cannot know of itself: bodies that are images, and problems as application/problem+json."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
-from service.errors import PROBLEM_JSON, ErrorBody, Problem, ProblemBody, open_inference_status
+from service.errors import PROBLEM_JSON, Problem, ProblemBody
+from service.problem_responses import ErrorBody, open_inference_status
 
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "application/octet-stream")
+JSON = "application/json"
 BINARY = {"type": "string", "format": "binary"}
 VALIDATION_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
@@ -62,7 +66,7 @@ def example(
     """Documents a 200 with a real answer; `others` are further media types with their schemas. The first is to be what
     comes unless something else is asked for: generated clients take it for what they get."""
     further = {media_type: {"schema": schema} for media_type, schema in (others or {}).items()}
-    numbers: dict[str, Any] = {"application/json": {"example": body}}
+    numbers: dict[str, Any] = {JSON: {"example": body}}
     return {
         200: {
             "description": description,
@@ -71,21 +75,23 @@ def example(
     }
 
 
+class _Form(NamedTuple):
+    """How an error is written."""
+
+    model: type[BaseModel]
+    media_type: str
+
+
+_PROBLEM = _Form(ProblemBody, PROBLEM_JSON)
+_OPEN_INFERENCE = _Form(ErrorBody, JSON)
+
+
 def problems(*kinds: type[Problem]) -> Responses:
     """Documents the problems an operation can answer with, an example each."""
     responses: Responses = {}
     for kind in kinds:
-        response = responses.setdefault(
-            kind.status,
-            {"model": ProblemBody, "description": "", "content": {PROBLEM_JSON: {"examples": {}}}},
-        )
-        response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
-        _document_retry(response, kind)
-        text = " ".join((kind.__doc__ or "").split())
-        response["content"][PROBLEM_JSON]["examples"][kind.slug] = {
-            "summary": kind.title,
-            "value": kind(text).body().model_dump(exclude_none=True),
-        }
+        value = kind(_explanation(kind)).body().model_dump(exclude_none=True)
+        _add(responses, kind.status, kind, _PROBLEM, value)
     return responses
 
 
@@ -93,21 +99,18 @@ def open_inference_errors(*kinds: type[Problem]) -> Responses:
     """Documents the same problems in the form of the Open Inference Protocol."""
     responses: Responses = {}
     for kind in kinds:
-        response = responses.setdefault(
-            open_inference_status(kind.status),
-            {"model": ErrorBody, "description": "", "content": {"application/json": {"examples": {}}}},
-        )
-        response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
-        _document_retry(response, kind)
-        text = " ".join((kind.__doc__ or "").split())
-        response["content"]["application/json"]["examples"][kind.slug] = {
-            "summary": kind.title,
-            "value": {"error": text},
-        }
+        status, value = open_inference_status(kind.status), {"error": _explanation(kind)}
+        _add(responses, status, kind, _OPEN_INFERENCE, value)
     return responses
 
 
-def _document_retry(response: dict[str, Any], kind: type[Problem]) -> None:
+def _add(responses: Responses, status: int, kind: type[Problem], form: _Form, value: object) -> None:
+    """One response for all problems of a status."""
+    content: dict[str, Any] = {form.media_type: {"examples": {}}}
+    response = responses.setdefault(status, {"model": form.model, "description": "", "content": content})
+    response["description"] = " or ".join(filter(None, [response["description"], kind.title]))
+    examples = response["content"][form.media_type]["examples"]
+    examples[kind.slug] = {"summary": kind.title, "value": value}
     if kind.retry_after is not None:
         response["headers"] = {
             "Retry-After": {
@@ -115,6 +118,10 @@ def _document_retry(response: dict[str, Any], kind: type[Problem]) -> None:
                 "schema": {"type": "integer"},
             }
         }
+
+
+def _explanation(kind: type[Problem]) -> str:
+    return " ".join((kind.__doc__ or "").split())
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path in schema["paths"].values():
             for operation in path.values():
                 _correct_problems(operation["responses"])
-                _fill_in(operation.get("parameters", []))
+                _correct_parameters(operation.get("parameters", []))
         _restore(app, schema["paths"])
         for name in VALIDATION_SCHEMAS:
             schema.get("components", {}).get("schemas", {}).pop(name, None)
@@ -144,7 +151,7 @@ def _correct_problems(responses: dict[str, Any]) -> None:
     """FastAPI lists a problem's schema under the type of the answer, and a 422 that this service never gives."""
     for status, response in list(responses.items()):
         content = response.get("content", {})
-        documented = content.get("application/json", {}).get("schema", {})
+        documented = content.get(JSON, {}).get("schema", {})
         if documented.get("$ref", "").endswith(VALIDATION_SCHEMAS):
             del responses[status]
         elif PROBLEM_JSON in content:
@@ -152,24 +159,48 @@ def _correct_problems(responses: dict[str, Any]) -> None:
             response["content"] = {PROBLEM_JSON: {**content[PROBLEM_JSON], "schema": schema}}
 
 
-def _fill_in(parameters: list[dict[str, Any]]) -> None:
-    """The page with the documentation offers what stands here, and not the examples that FastAPI puts into the schema:
-    an operation could not be tried without typing all of its path."""
+def _correct_parameters(parameters: list[dict[str, Any]]) -> None:
     for parameter in parameters:
-        examples = parameter["schema"].get("examples")
-        if parameter["in"] == "path" and examples:
-            parameter["example"] = examples[0]
+        if parameter["in"] == "query":
+            _leave_out_null(parameter["schema"])
+        _fill_in(parameter)
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """A query cannot carry null: what may be absent from it is of its other type, and generated clients need no union.
+    And one value that is possible is a list of one, as several are."""
+    [kind] = [one for one in schema.pop("anyOf", [{}]) if one != {"type": "null"}]
+    schema |= kind
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+
+
+def _fill_in(parameter: dict[str, Any]) -> None:
+    """The page with the documentation offers what stands here, and not the examples that FastAPI puts into the schema:
+    an operation could not be tried without typing all of its path. Of a query's the first is filled in."""
+    examples = parameter["schema"].get("examples")
+    if examples and parameter["in"] == "path":
+        parameter["example"] = examples[0]
+    elif examples:
+        del parameter["schema"]["examples"]
+        parameter["examples"] = {one or "left out": {"value": one} for one in examples}
 
 
 def _restore(app: FastAPI, paths: dict[str, Any]) -> None:
     """FastAPI drops every null of an example, and an answer has some; and it puts JSON first."""
+    for route, operation in _operations(app, paths):
+        given = route.responses.get(200, {}).get("content", {})
+        answer = operation["responses"]["200"]
+        documented = answer.get("content", {})
+        for media_type, entry in given.items():
+            if "example" in entry:
+                documented[media_type]["example"] = entry["example"]
+        answer["content"] = {**{one: documented[one] for one in given}, **documented}
+
+
+def _operations(app: FastAPI, paths: dict[str, Any]) -> Iterator[tuple[APIRoute, dict[str, Any]]]:
+    """Each with the route that it documents."""
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            given = route.responses.get(200, {}).get("content", {})
             for method in route.methods or ():
-                answer = paths[route.path_format][method.lower()]["responses"]["200"]
-                documented = answer.get("content", {})
-                for media_type, entry in given.items():
-                    if "example" in entry:
-                        documented[media_type]["example"] = entry["example"]
-                answer["content"] = {**{one: documented[one] for one in given}, **documented}
+                yield route, paths[route.path_format][method.lower()]

@@ -12,6 +12,8 @@ from service.errors import UNKNOWN_PARAMETER, ProblemBody, listed
 from service.manifest import InputSpec, Member, Metrics, Provenance
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Pixels = list[list[int]] | list[list[list[int]]]
+"""[H,W] or [H,W,3]"""
 
 
 class KnownQuery(BaseModel):
@@ -32,11 +34,15 @@ class KnownQuery(BaseModel):
     def _are_known(cls, asked: Any) -> Any:
         unknown = [name for name in asked if name not in cls.parameters]
         if unknown:
-            there = f"only {', '.join(cls.parameters)}" if cls.parameters else "nor any other"
+            known = f"known: {', '.join(cls.parameters)}" if cls.parameters else "this path takes none"
             raise PydanticCustomError(
                 UNKNOWN_PARAMETER,
-                "there is no parameter {name} here, {there}",
-                {"name": listed(unknown), "there": there},
+                "unknown {noun} {names}; {known}",
+                {
+                    "noun": "parameter" if len(unknown) == 1 else "parameters",
+                    "names": listed(unknown),
+                    "known": known,
+                },
             )
         return asked
 
@@ -117,9 +123,7 @@ class Prediction(TypedDict):
     entropy: Annotated[float, Field(description="of the probabilities, nats: 0 is sure")]
     preprocessing: Preprocessing
     warnings: list[str]
-    input: NotRequired[
-        Annotated[list[Any], Field(description="pixels 0…255, [H,W] or [H,W,3]; for include=input")]
-    ]
+    input: NotRequired[Annotated[Pixels, Field(description="0…255, [H,W] or [H,W,3]; for include=input")]]
 
 
 class TopK(TypedDict):
@@ -171,7 +175,7 @@ class ModelSummary(TypedDict):
         Field(description="unavailable: its files have changed since the start; `refused` says how"),
     ]
     accuracy: Annotated[float, Field(description="on the whole test set")]
-    accuracy_interval: Annotated[list[float], Field(description="95 %, low and high")]
+    accuracy_interval: Annotated[tuple[float, float], Field(description="95 %, low and high")]
     parameters: int
     bytes: Annotated[int, Field(description="of the graph and its weights")]
     links: dict[str, str]
@@ -243,7 +247,7 @@ class Sample(TypedDict):
     label: Annotated[str, Field(description="name of the true class")]
     class_index: int
     shape: Annotated[list[int], Field(description="[H,W,C]")]
-    pixels: Annotated[list[Any], Field(description="0…255, [H,W] or [H,W,3]")]
+    pixels: Annotated[Pixels, Field(description="0…255, [H,W] or [H,W,3]")]
 
 
 class Health(TypedDict):

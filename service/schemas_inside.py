@@ -1,6 +1,6 @@
 """Bodies of the answers about what is inside a model and where it fails: typed dictionaries, as in schemas."""
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -26,7 +26,7 @@ class SampleBody(TypedDict):
 
 
 class LayerMaps(TypedDict):
-    """What one layer makes of the image, in figures."""
+    """What one layer makes of the image, in a few numbers."""
 
     name: str
     type: str
@@ -57,7 +57,9 @@ class FeatureMapList(AboutImage):
 class Numbers(TypedDict):
     """The maps themselves."""
 
-    values: NotRequired[Annotated[list[Any], Field(description="nested lists of this shape")]]
+    values: NotRequired[
+        Annotated[list[float] | list[list[float]], Field(description="nested lists of this shape")]
+    ]
     data: NotRequired[
         Annotated[str, Field(description="base64 of little-endian float32 in C order, of this shape")]
     ]
@@ -80,7 +82,10 @@ class VotesBody(TypedDict):
     guessed: int
     neither: int
     both: int
-    guessed_label: str
+    guessed_label: Annotated[
+        str | None,
+        Field(description="the class that `guessed` counts; null where the model guessed the label itself"),
+    ]
 
 
 class HardExampleItem(TypedDict):
@@ -96,7 +101,12 @@ class HardExampleItem(TypedDict):
     loss: Annotated[float, Field(description="−log p of the true label, nats")]
     image: str
     votes: VotesBody | None
-    disputed: Annotated[bool, Field(description="most of the people asked disagree with the label")]
+    disputed: Annotated[
+        bool,
+        Field(
+            description="most of the people asked disagree with the label; votes for both labels count as agreement"
+        ),
+    ]
 
 
 class HardExampleList(TypedDict):
@@ -142,7 +152,9 @@ class Training(TypedDict):
         list[dict[str, int | float]],
         Field(
             description="each with epoch, loss, accuracy (of the training images, while the weights still "
-            "change), val_loss, val_accuracy, learning_rate and seconds"
+            "change), val_loss, val_accuracy, learning_rate and seconds. A loss is what training minimises: the "
+            "cross-entropy, with the experiment's label smoothing or teacher, plus its L2 penalties. Models that were "
+            "trained differently cannot be compared by it; by the nll of their metrics they can"
         ),
     ]
     readings: Annotated[list[Reading], Field(description="of the weights as they were at these epochs")]

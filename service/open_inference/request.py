@@ -1,7 +1,6 @@
 """A request's body → images, and what is wanted of them."""
 
 import gc
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,14 +14,10 @@ from service.open_inference import tensors
 from service.open_inference.tensors import Form, Images, shown
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
-RATIO = 100  # an inflated body may be so many times as long, and SLACK: pictures and numbers are
-SLACK = 1 << 20  # bytes
-MEMBERS = 16  # of gzip, which may be a series (RFC 1952, section 2.2): with each, what follows it is copied
+SHARED_MEMORY = "shared_memory_region"  # an extension of the protocol that is none of ours
 SHORT = 1 << 16  # bytes of JSON
 HEAD = 1 << 11  # bytes of JSON: where binary tensors follow, many requests begin with the same
 HEADS = 64  # that are kept
-_MEMBER = b"\x1f\x8b"  # what each of them begins with
-_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 Object = dict[str, Any]
 
@@ -66,40 +61,6 @@ class Bounds(NamedTuple):
     """every number of them becomes an object on the way"""
     files: int
     """encoded images"""
-
-
-def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Undoes a Content-Encoding. Raises InvalidParameter, TooManyBytes."""
-    window = _WINDOWS.get(encoding)
-    if window is None:
-        raise InvalidParameter(f"Content-Encoding is {shown(encoding)}; gzip, deflate or none is expected")
-    limit = min(max_bytes, RATIO * len(body) + SLACK)
-    inflated, rest, members = b"", body, 0
-    while not members or (rest.startswith(_MEMBER) and encoding != "deflate" and members < MEMBERS):
-        inflater = zlib.decompressobj(window)
-        try:
-            inflated += inflater.decompress(rest, limit + 1 - len(inflated))
-        except zlib.error as error:
-            raise InvalidParameter(f"the body is no {encoding}: {error}") from None
-        if len(inflated) > limit:
-            raise TooManyBytes(f"the {len(body):,} bytes of {encoding} inflate to more than {limit:,}")
-        rest, members = inflater.unused_data, members + 1
-    if not inflater.eof or rest:
-        after = "it" if members < MEMBERS else f"its first {MEMBERS} members"
-        found = f"bytes are left over after {after}" if inflater.eof else "it is cut off"
-        raise InvalidParameter(f"the body is not one whole {encoding} stream: {found}")
-    return inflated
-
-
-def header_length(value: str | None, size: int) -> int | None:
-    """The JSON's length of a body of `size` bytes, None when all of it is JSON. Raises InvalidParameter."""
-    if value is None:
-        return None
-    if not (value.isascii() and value.isdigit() and len(value) < 20 and int(value) <= size):
-        raise InvalidParameter(
-            f"{LENGTH_HEADER} is {shown(value)}; it is the length of the JSON, from 0 to the body's {size}"
-        )
-    return int(value)
 
 
 def parse(body: bytes, json_length: int | None, spec: InputSpec, bounds: Bounds) -> InferRequest:
@@ -171,7 +132,7 @@ def _input(head: Object, spec: InputSpec, max_files: int) -> tuple[Form, object,
         raise InvalidParameter(f"the input is {IMAGE_INPUT!r}, not {shown(name)}")
     datatype, shape = (_member(tensor, one, IMAGE_INPUT) for one in ("datatype", "shape"))
     form = tensors.check_form(datatype, shape, spec, max_files)
-    size = _parameters(tensor, IMAGE_INPUT).get("binary_data_size")
+    size = _tensor_parameters(tensor, IMAGE_INPUT).get("binary_data_size")
     data = tensor.get("data")
     if (data is None) == (size is None):
         raise InvalidParameter(
@@ -209,7 +170,7 @@ def _asked(output: Object, binary: bool) -> Asked:
     name = _member(output, "name", "an output")
     if not isinstance(name, str):
         raise InvalidParameter(f"the name of an output must be a string, not {shown(name)}")
-    parameters = _parameters(output, name)
+    parameters = _tensor_parameters(output, name)
     count = parameters.get("classification")
     if count is not None and (type(count) is not int or count < 1):
         raise InvalidParameter(f"{shown(name)}: classification is a number of classes, not {shown(count)}")
@@ -247,6 +208,14 @@ def _parameters(owner: Object, what: str) -> Object:
             raise InvalidParameter(
                 f"parameter {shown(name)} of {shown(what)} must be a string, number or boolean, not {shown(one)}"
             )
+    return parameters
+
+
+def _tensor_parameters(tensor: Object, name: str) -> Object:
+    """Those of one input or output. Who waits for it in shared memory would find there what was there before."""
+    parameters = _parameters(tensor, name)
+    if SHARED_MEMORY in parameters:
+        raise InvalidParameter(f"{shown(name)}: shared memory is not supported")
     return parameters
 
 

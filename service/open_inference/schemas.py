@@ -1,6 +1,6 @@
 """Bodies of the protocol's answers, for the documentation and for mypy. The request's is read by hand."""
 
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -54,7 +54,7 @@ class InferOutput(TypedDict):
     name: str
     datatype: str
     shape: list[int]
-    data: NotRequired[Annotated[list[Any], Field(description="flat; absent when it is binary")]]
+    data: NotRequired[Annotated[list[float] | list[str], Field(description="flat; absent when it is binary")]]
     parameters: NotRequired[dict[str, int]]
 
 

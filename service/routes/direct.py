@@ -9,14 +9,15 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from service.dependencies import refuse_repeated
 
 Endpoint = Callable[[Request, str, BaseModel], Awaitable[Response]]
 
-
 JSON = b"application/json"
+VARIES = ((b"vary", b"Accept"),)
 _OK = HTTPStatus.OK.value  # once: to look it up takes three calls
 
 
@@ -33,6 +34,11 @@ class ReadyResponse(Response):
             (b"content-type", content_type),
             *headers,
         ]
+
+
+def json_response(body: object, *, varies: bool = False) -> ReadyResponse:
+    """A body that nobody need check any more; `varies` where Accept might have asked for another form."""
+    return ReadyResponse(to_json(body), JSON, *(VARIES if varies else ()))
 
 
 class PathRoute(APIRoute):

@@ -1,12 +1,9 @@
 """/models/{model}/feature-maps: what every layer makes of an image."""
 
 import base64
-from collections.abc import Mapping
 from functools import partial
-from io import BytesIO
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 from urllib.parse import quote, urlencode
-from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -20,6 +17,8 @@ from service.dependencies import (
     deadline_of,
     find_model,
     image_of,
+    prepare_options,
+    preprocessing_of,
     refuse_repeated,
     service_of,
     still_connected,
@@ -43,16 +42,17 @@ from service.errors import (
     UnknownSample,
     UnknownVersion,
     brief,
-)  # fmt: skip
+)
 from service.feature_maps import Activations, find_layer, parse_channels, refuse_without_graph, statistics
 from service.formats import choose_format
-from service.images import PrepareOptions
 from service.manifest import Layer
 from service.model import Model
 from service.openapi import BINARY, Responses, example, one_image, problems
+from service.pictures.colours import Theme
 from service.pictures.feature_maps import Maps, Scale, draw
-from service.pictures.text import png
+from service.pictures.png import png
 from service.routes import inside_examples
+from service.routes.numpy_files import npy, npz
 from service.schemas import PreparationQuery, VersionQuery
 from service.schemas_inside import AboutImage, FeatureMapList, FeatureMapValues, LayerMaps, Numbers
 
@@ -69,14 +69,18 @@ router = APIRouter(tags=["feature maps"], dependencies=[Depends(refuse_repeated)
 
 
 class _Shown(VersionQuery):
-    layer: str | None = Field(None, description="one layer's maps; without it, every layer in figures")
+    layer: str | None = Field(
+        None,
+        description="one layer's maps; without it, a summary (shape, minimum, mean, maximum) of every layer",
+        examples=["", "conv2d"],
+    )
     channels: str | None = Field(None, description="of the layer: 0,3-7; all by default")
     scale: Scale = Field(
         "layer",
         description="what a png's colours span: this layer's values, each channel's own, or (global) "
         "this layer's values over many test images",
     )
-    theme: Literal["light", "dark"] = Field("light", description="of the png")
+    theme: Theme = Field("light", description="of the png")
     format: str | None = Field(
         None,
         description=f"else by Accept, else json; {ONLY_OF_A_LAYER} need `layer`",
@@ -160,20 +164,11 @@ async def make_feature_maps(
     upload = await image_of(request, service.settings, query)
     deadline = deadline_of(service)
     wanted = still_connected(request)
-    options = PrepareOptions(query.preprocess, query.invert, query.fit)
     prepared = await service.preparer.prepare(
-        upload.data, served.manifest.input, options, deadline, wanted=wanted
+        upload.data, served.manifest.input, prepare_options(query), deadline, wanted=wanted
     )
     maps = await service.feature_maps.of(served.manifest, prepared.image, deadline, wanted)
-    about: AboutImage = {
-        "preprocessing": {
-            "steps": prepared.steps,
-            "inverted": prepared.inverted,
-            "box": list(prepared.box) if prepared.box else None,
-            "ink_share": prepared.ink_share,
-        },
-        "warnings": prepared.warnings,
-    }
+    about: AboutImage = {"preprocessing": preprocessing_of(prepared), "warnings": prepared.warnings}
     return await _respond(request, _Looked(served, maps, about, query), chosen, deadline)
 
 
@@ -193,7 +188,7 @@ async def _respond(request: Request, looked: _Looked, chosen: str, deadline: flo
     service = service_of(request)
     if looked.query.layer is None:
         takes_long = chosen == "npz"
-        make = partial(_npz, looked.maps) if takes_long else partial(_list, looked)
+        make = partial(npz, looked.maps) if takes_long else partial(_list, looked)
     else:
         takes_long = chosen == "png"
         layer = find_layer(looked.model.manifest, looked.query.layer)
@@ -209,13 +204,13 @@ def _list(looked: _Looked) -> bytes:
         "version": looked.model.version,
         **looked.about,
         "layers": [
-            _figures(looked, layer, looked.maps[layer.name]) for layer in looked.model.manifest.layers
+            _summary(looked, layer, looked.maps[layer.name]) for layer in looked.model.manifest.layers
         ],
     }
     return to_json(body)
 
 
-def _figures(looked: _Looked, layer: Layer, values: NDArray[np.float32]) -> LayerMaps:
+def _summary(looked: _Looked, layer: Layer, values: NDArray[np.float32]) -> LayerMaps:
     found = statistics(values)
     return {
         "name": layer.name,
@@ -249,9 +244,9 @@ def _one_layer(looked: _Looked, layer: Layer, chosen: str) -> bytes:
         case "png":
             return _picture(looked, layer, values, channels)
         case "npy":
-            return _npy(values)
+            return npy(values)
         case "npz":
-            return _npz({layer.name: values})
+            return npz({layer.name: values})
     return to_json(_values(looked, layer, values, channels))
 
 
@@ -269,7 +264,7 @@ def _values(
         "model": looked.model.name,
         "version": looked.model.version,
         **looked.about,
-        "layer": _figures(looked, layer, looked.maps[layer.name]),
+        "layer": _summary(looked, layer, looked.maps[layer.name]),
         "channels": channels,
         "shape": list(shown.shape),
         **numbers,
@@ -292,19 +287,3 @@ def _picture(looked: _Looked, layer: Layer, values: NDArray[np.float32], channel
         labels=[classes[unit] for unit in channels] if layer.shape == [len(classes)] else (),
     )
     return png(draw(maps, query.theme))
-
-
-def _npy(values: NDArray[np.float32]) -> bytes:
-    file = BytesIO()
-    np.save(file, values, allow_pickle=False)
-    return file.getvalue()
-
-
-def _npz(arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
-    file = BytesIO()
-    with ZipFile(file, "w") as archive:  # what np.savez does, but a layer may have any name
-        for name, values in arrays.items():
-            archive.writestr(
-                ZipInfo(f"{name}.npy"), _npy(values)
-            )  # of no time: the same each time it is asked for
-    return file.getvalue()

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic_core import to_json
 
 from service.dependencies import ModelDep, SnapshotDep, refuse_repeated
 from service.errors import InvalidParameter, UnknownModel, UnknownVersion
@@ -12,6 +11,7 @@ from service.model import Model
 from service.model_store import Snapshot
 from service.openapi import example, problems
 from service.routes import examples
+from service.routes.direct import json_response
 from service.schemas import KnownQuery, LayerList, ModelDetail, ModelList, ModelSummary
 
 router = APIRouter(tags=["models"], dependencies=[Depends(refuse_repeated)])
@@ -31,7 +31,7 @@ async def list_models(snapshot: SnapshotDep, _: Annotated[KnownQuery, Query()]) 
             {"name": one.name, "version": one.version, "reason": one.reason} for one in snapshot.refused_now()
         ],
     }
-    return Response(to_json(body), media_type="application/json")
+    return json_response(body)
 
 
 @router.get(
@@ -55,7 +55,7 @@ async def get_model(model: ModelDep, snapshot: SnapshotDep) -> Response:
         "provenance": manifest.provenance,
         "members": manifest.members,
     }
-    return Response(to_json(body), media_type="application/json")
+    return json_response(body)
 
 
 @router.get(
@@ -83,7 +83,7 @@ async def list_layers(model: ModelDep) -> Response:
         "parameters": manifest.parameters,
         "trainable": manifest.trainable_parameters,
     }
-    return Response(to_json(body), media_type="application/json")
+    return json_response(body)
 
 
 def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
@@ -97,7 +97,7 @@ def summary(model: Model, snapshot: Snapshot) -> ModelSummary:
         "dataset": manifest.dataset,
         "state": "ready" if model.unavailable is None else "unavailable",
         "accuracy": manifest.metrics.accuracy,
-        "accuracy_interval": list(manifest.metrics.accuracy_interval),
+        "accuracy_interval": manifest.metrics.accuracy_interval,
         "parameters": manifest.parameters,
         "bytes": model.bytes,
         "links": _links(manifest, is_latest=snapshot.get(manifest.name) is model),

@@ -1,13 +1,11 @@
 """/v2/…: the Open Inference Protocol (REST), with binary tensors and classification."""
 
-import asyncio
 from contextlib import nullcontext
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Path, Request, Response
 from numpy.typing import NDArray
-from pydantic_core import to_json
 
 from service.callers import Wanted
 from service.dependencies import ModelName, Service, deadline_of, service_of, still_connected
@@ -25,7 +23,7 @@ from service.images import Prepared, PrepareOptions
 from service.manifest import IMAGE_INPUT, PROBABILITIES
 from service.model import Model
 from service.open_inference.outputs import LABEL, Floats, choose, is_layer, make
-from service.open_inference.request import LENGTH_HEADER, Bounds, InferRequest, header_length, inflate, parse
+from service.open_inference.request import LENGTH_HEADER, Bounds, InferRequest, parse
 from service.open_inference.response import render
 from service.open_inference.schemas import (
     InferAnswer,
@@ -36,16 +34,17 @@ from service.open_inference.schemas import (
     ServerMetadata,
 )
 from service.openapi import example, open_inference_errors
+from service.problem_responses import OPEN_INFERENCE
 from service.routes import open_inference_examples as examples
-from service.routes.direct import PathRoute, ReadyResponse
+from service.routes.direct import PathRoute, ReadyResponse, json_response
+from service.routes.health import refuse_without_models
+from service.routes.open_inference_bodies import LENGTH_NAME, unpack
 from service.uploads import read_body
 
 EXTENSIONS = ["binary_tensor_data", "classification"]
 ONNX = "onnx_onnxv1"  # the protocol's name for an ONNX file
 PLATFORMS = {"tensorflow": "tensorflow_keras"}  # by the engine, which reads another file: <project>_<format>
 BINARY = b"application/octet-stream"
-
-_LENGTH_HEADER = LENGTH_HEADER.lower().encode()
 
 VersionName = Annotated[str, Path(description="a version of the model", examples=["1"])]
 ANSWERS = examples.answers(LENGTH_HEADER) | open_inference_errors(
@@ -55,7 +54,7 @@ ANSWERS = examples.answers(LENGTH_HEADER) | open_inference_errors(
 NOT_THERE = open_inference_errors(InvalidParameter, UnknownModel, UnknownVersion)
 NOT_READY = open_inference_errors(InvalidParameter, UnknownModel, UnknownVersion, NotReady)
 
-router = APIRouter(prefix="/v2", tags=["open inference protocol"], route_class=PathRoute)
+router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference protocol"], route_class=PathRoute)
 
 
 @router.post(
@@ -97,13 +96,13 @@ async def server(request: Request) -> Response:
     _refuse_query(request)
     app = request.scope["app"]
     body: ServerMetadata = {"name": "convscope", "version": app.version, "extensions": EXTENSIONS}
-    return _json(body)
+    return json_response(body)
 
 
 @router.get("/health/live", operation_id="v2_live", response_model=Live, responses=example({"live": True}))
 async def live(request: Request) -> Response:
     """The process answers."""
-    return _json(Live(live=True))
+    return json_response(Live(live=True))
 
 
 @router.get(
@@ -114,9 +113,8 @@ async def live(request: Request) -> Response:
 )
 async def ready(request: Request) -> Response:
     """There are models to answer with."""
-    if not service_of(request).store.snapshot.versions:
-        raise NotReady("no model is served; GET /models says what was refused and why")
-    return _json(Ready(ready=True))
+    refuse_without_models(service_of(request).store.snapshot)
+    return json_response(Ready(ready=True))
 
 
 @router.get(
@@ -166,7 +164,7 @@ async def version_ready(request: Request, model: ModelName, version: VersionName
 def _ready(model: Model) -> Response:
     if model.unavailable is not None:
         raise model.refused_as_it_is()
-    return _json(ModelReady(name=model.name, ready=True))
+    return json_response(ModelReady(name=model.name, ready=True))
 
 
 def of_many_images() -> dict[str, PathRoute]:
@@ -208,15 +206,16 @@ def _metadata(request: Request, name: str, version: str | None = None) -> Respon
             {"name": LABEL, "datatype": "BYTES", "shape": [-1]},
         ],
     }
-    return _json(body)
+    return json_response(body)
 
 
 async def _infer(request: Request, name: str, version: str | None = None) -> Response:
     service = service_of(request)
     settings, model = service.settings, _find(request, name, version)
-    body, json_length = await _body(request, settings.max_batch_bytes)
+    body = await read_body(request, settings.max_batch_bytes)
     model.refuse_if_full()
     deadline = deadline_of(service)
+    body, json_length = await unpack(request, body, settings.max_batch_bytes)
     bounds = Bounds(settings.max_json_bytes, settings.max_batch_files)
     asked = parse(body, json_length, model.manifest.input, bounds)
     outputs = choose(asked, model.manifest, settings.max_batch_bytes)
@@ -238,21 +237,7 @@ async def _infer(request: Request, name: str, version: str | None = None) -> Res
     content, length = render(head, [make(one, answers, model.classes) for one in outputs])
     if length is None:
         return ReadyResponse(content)
-    return ReadyResponse(content, BINARY, (_LENGTH_HEADER, b"%d" % length))
-
-
-async def _body(request: Request, max_bytes: int) -> tuple[bytes, int | None]:
-    """The body as it was before it was compressed, and the length of the JSON it begins with."""
-    encoding, length = b"identity", None
-    for name, value in request.scope["headers"]:
-        if name == b"content-encoding":
-            encoding = value.strip().lower()
-        elif name == _LENGTH_HEADER:
-            length = value.decode("latin-1").strip()
-    body = await read_body(request, max_bytes)
-    if encoding not in (b"identity", b""):
-        body = await asyncio.to_thread(inflate, body, encoding.decode("latin-1"), max_bytes)
-    return body, header_length(length, len(body))
+    return ReadyResponse(content, BINARY, (LENGTH_NAME, b"%d" % length))
 
 
 async def _pixels(
@@ -288,7 +273,3 @@ async def _feature_maps(
         maps = await service.feature_maps.of(model.manifest, image, deadline, wanted)
         rows.append([maps[name] for name in layers])
     return {name: np.stack(values) for name, values in zip(layers, zip(*rows, strict=True), strict=True)}
-
-
-def _json(body: object) -> Response:
-    return ReadyResponse(to_json(body))

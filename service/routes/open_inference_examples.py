@@ -113,12 +113,14 @@ def bodies(length_header: str) -> dict[str, Any]:
         "schema": {"type": "integer", "minimum": 0},
         "description": "bytes of the JSON, when binary tensors follow it; 0: the body is the pixels alone",
     }
+    needs = f"needs the header {length_header}: the bytes of the JSON before the tensor, 0 when there is none"
     description = (
-        "JSON; JSON and then the input's bytes, little-endian; or the bytes alone. May be gzip or deflate."
+        "JSON; JSON and then the input's bytes, little-endian; or the bytes alone. May be gzip or deflate. "
+        f"{OCTETS} {needs}."
     )
     content = {
         "application/json": {"schema": _REQUEST, "example": REQUEST},
-        OCTETS: {"schema": BINARY},
+        OCTETS: {"schema": BINARY | {"description": needs}},
     }
     return {
         "parameters": [header],

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from pydantic_core import to_json
 
 from service.dependencies import (
     FILE_FIELD,
@@ -16,6 +15,8 @@ from service.dependencies import (
     deadline_of,
     image_of,
     images_of,
+    prepare_options,
+    preprocessing_of,
     service_of,
     still_connected,
 )
@@ -32,15 +33,15 @@ from service.errors import (
     UndecodableImage,
     UnknownModel,
     UnknownVersion,
-    instance_of,
 )
 from service.images import Prepared, PrepareOptions
 from service.lanes import Begun
 from service.model import Model
 from service.openapi import example, many_images, one_image, problems
+from service.problem_responses import instance_of
 from service.ranking import Ranking, hesitation, rank
 from service.routes import examples
-from service.routes.direct import DirectRoute, ReadyResponse
+from service.routes.direct import DirectRoute, json_response
 from service.schemas import (
     BatchAnswer,
     BatchPrediction,
@@ -86,7 +87,7 @@ async def predict(request: Request, model: ModelName, query: Annotated[Predictio
     served = service.find(model, query.version)
     count = count_of_classes("top_k", query, served)
     prepared, ranking = await _answer(request, service, served, query)
-    return _json(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
+    return json_response(_prediction(served, prepared, ranking, count, with_input=query.include == "input"))
 
 
 @router.post(
@@ -107,7 +108,7 @@ async def predict_top_k(request: Request, model: ModelName, query: Annotated[Top
         "version": served.version,
         "top": _top(ranking, served.classes, count),
     }
-    return _json(body)
+    return json_response(body)
 
 
 @router.post(
@@ -125,17 +126,18 @@ async def predict_batch(
     served = service.find(model, query.version)
     count = count_of_classes("top_k", query, served)
     uploads = await images_of(request, service.settings, query)
+    options = prepare_options(query)
     size = served.part_rows
     results: list[BatchAnswer | BatchProblem] = []
     # Every part has the whole time of one request.
     with served.begin(len(uploads), deadline_of(service), due=size) as begun:
         for start in range(0, len(uploads), size):
             part = uploads[start : start + size]
-            answers = _answer_each(request, served, part, _options(query), count, begun, goes_on=start > 0)
+            answers = _answer_each(request, served, part, options, count, begun, goes_on=start > 0)
             results += await answers
             begun.left = len(uploads) - start - len(part)
     body: BatchPrediction = {"model": served.name, "version": served.version, "results": results}
-    return _json(body)
+    return json_response(body)
 
 
 def of_one_image() -> dict[str, DirectRoute]:
@@ -162,7 +164,7 @@ async def _answer(
     deadline = deadline_of(service)
     wanted = still_connected(request)
     prepared = await service.preparer.prepare(
-        upload.data, model.manifest.input, _options(query), deadline, wanted=wanted
+        upload.data, model.manifest.input, prepare_options(query), deadline, wanted=wanted
     )
     probabilities = await model.predict(prepared.image[None], deadline=deadline, wanted=wanted)
     return prepared, rank(probabilities)[0]
@@ -200,10 +202,6 @@ async def _answer_each(
     )
 
 
-def _options(query: PreparationQuery) -> PrepareOptions:
-    return PrepareOptions(query.preprocess, query.invert, query.fit)
-
-
 def _prediction(
     model: Model, prepared: Prepared, ranking: Ranking, count: int, *, with_input: bool
 ) -> Prediction:
@@ -217,12 +215,7 @@ def _prediction(
         "top": _top(ranking, model.classes, count),
         "margin": ranking.margin,
         "entropy": ranking.entropy,
-        "preprocessing": {
-            "steps": prepared.steps,
-            "inverted": prepared.inverted,
-            "box": list(prepared.box) if prepared.box else None,
-            "ink_share": prepared.ink_share,
-        },
+        "preprocessing": preprocessing_of(prepared),
         "warnings": _warnings(prepared, ranking, model),
     }
     if with_input:
@@ -262,7 +255,3 @@ def _top(ranking: Ranking, classes: list[str], count: int) -> list[RankedClass]:
 def _warnings(prepared: Prepared, ranking: Ranking, model: Model) -> list[str]:
     doubt = hesitation(ranking, model.classes)
     return prepared.warnings if doubt is None else [*prepared.warnings, doubt]
-
-
-def _json(body: Prediction | TopK | BatchPrediction) -> Response:
-    return ReadyResponse(to_json(body))

@@ -40,3 +40,9 @@ def test_an_engine_is_imported_only_when_it_is_used() -> None:
 
 def test_the_contract_is_light_enough_for_training() -> None:
     assert not imported_by("import service.manifest") & {"fastapi", "uvicorn", "onnxruntime"}
+
+
+@pytest.mark.parametrize("module", ["errors", "batcher", "figures.__main__", "figures.draw"])
+def test_who_answers_no_request_starts_without_the_web_framework(module: str) -> None:
+    """A process is started for every figure, and would wait for it."""
+    assert not imported_by(f"import service.{module}") & {"fastapi", "starlette", "uvicorn"}

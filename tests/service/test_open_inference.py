@@ -5,7 +5,7 @@ import json
 import zlib
 from base64 import b64encode
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from service.app import create_app
 from service.open_inference import schemas
+from service.routes import open_inference, open_inference_bodies
 from service.settings import Settings
 from tests.conftest import serving
 from tests.service.stripes import encoded, stripe, write_model
@@ -253,6 +254,7 @@ async def test_without_a_model_nothing_is_ready(tmp_path: Path) -> None:
         ({"outputs": [{"name": "x"}]}, "stripes has no output 'x'; there are probabilities, label"),
         ({"outputs": [{"name": "dense"}]}, "no output 'dense'"),  # published without feature maps
         ({"outputs": [{"name": "label", "parameters": {"classification": 1}}]}, "not 'label'"),
+        ({"outputs": [{"name": "label", "parameters": {"shared_memory_region": "a"}}]}, "shared memory is not"),
         ({"outputs": [{"name": "probabilities", "parameters": {"classification": 11}}]}, "there are 10 classes"),
         ({"inputs": [TENSOR | {"shape": [3, 32, 32, 3], "data": []}]}, "[-1, 28, 28, 1] is expected, [3, 32, 32, 3]"),
     ],
@@ -304,6 +306,27 @@ async def test_limits_hold_before_and_after_a_body_is_inflated(artifacts: Path) 
 async def test_past_the_deadline_is_a_504(artifacts: Path) -> None:
     async with serving(artifacts, deadline=1e-9) as client:
         assert_error(await client.post(INFER, json=request()), 504, "time allowed")
+
+
+async def test_to_inflate_a_body_takes_of_the_time_allowed(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = []
+
+    def noted(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
+
+        def note(*args: Any) -> Any:
+            order.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(module, name, note)
+
+    noted(open_inference, "deadline_of")
+    noted(open_inference_bodies, "inflate")
+    body = gzip.compress(json.dumps(request()).encode())
+    assert (await client.post(INFER, content=body, headers={"Content-Encoding": "gzip"})).status_code == 200
+    assert order == ["deadline_of", "inflate"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

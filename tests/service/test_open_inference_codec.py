@@ -1,11 +1,8 @@
 """service/open_inference: bodies to images and answers back, without HTTP."""
 
 import gc
-import gzip
 import json
 import struct
-import tracemalloc
-import zlib
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -21,15 +18,10 @@ from service.manifest import InputSpec, Manifest
 from service.open_inference.outputs import choose
 from service.open_inference.request import (
     HEADS,
-    MEMBERS,
-    RATIO,
-    SLACK,
     Asked,
     Bounds,
     InferRequest,
     _known_head,
-    header_length,
-    inflate,
     parse,
 )
 from service.open_inference.response import Output, render
@@ -213,6 +205,9 @@ WRONG_TENSORS: list[tuple[dict[str, Any], str]] = [
     ({"data": None, "parameters": of_size(12)}, "needs the header Inference-Header-Content-Length"),
     ({"parameters": [1]}, "parameters of 'image' must be a JSON object"),
     ({"parameters": {"a": {}}}, "parameter 'a' of 'image' must be a string, number or boolean"),
+    ({"parameters": {"a": []}}, "parameter 'a' of 'image' must be a string, number or boolean, not []"),
+    ({"parameters": {"a": None}}, "parameter 'a' of 'image' must be a string, number or boolean, not null"),
+    ({"data": None, "parameters": {"shared_memory_region": "r"}}, "'image': shared memory is not supported"),
 ]
 
 
@@ -285,6 +280,10 @@ INPUTS = [TENSOR | {"data": NUMBERS}]
         ),
         ({"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"classification": 0}}]}, "not 0"),
         ({"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"classification": True}}]}, "not true"),
+        (
+            {"inputs": INPUTS, "outputs": [{"name": "a", "parameters": {"shared_memory_region": "r"}}]},
+            "'a': shared memory is not supported",
+        ),
     ],
 )
 def test_a_wrong_request_says_what_was_expected_and_what_came(head: object, said: str) -> None:
@@ -325,77 +324,6 @@ def test_after_long_json_garbage_is_collected_again(text: bytes) -> None:
 def test_raw_bytes_must_be_whole_images(body: bytes, came: str) -> None:
     with pytest.raises(InvalidParameter, match=rf"images of 6 bytes, .* {came} came"):
         parse(body, 0, SPEC, BOUNDS)
-
-
-@pytest.mark.parametrize("value", ["-1", "+1", "101", "1.0", "ten", "", "9" * 400, "9" * 5000, "²", "0x10"])
-def test_a_length_that_cannot_be_is_refused(value: str) -> None:
-    with pytest.raises(InvalidParameter, match="from 0 to the body's 100"):
-        header_length(value, 100)
-
-
-def test_a_length_of_json_goes_from_0_to_the_whole_body() -> None:
-    assert [header_length(value, 100) for value in (None, "0", "100")] == [None, 0, 100]
-
-
-@pytest.mark.parametrize(("encoding", "squeeze"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-class TestInflate:
-    def test_gives_what_was_compressed(self, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
-        assert inflate(squeeze(PIXELS.tobytes()), encoding, 12) == PIXELS.tobytes()
-
-    def test_stops_at_the_limit(self, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
-        with pytest.raises(TooManyBytes, match="inflate to more than 11"):
-            inflate(squeeze(PIXELS.tobytes()), encoding, 11)
-
-    def test_stops_where_no_picture_would_be_so_small(
-        self, encoding: str, squeeze: Callable[[bytes], bytes]
-    ) -> None:
-        body = squeeze(bytes(50_000_000))
-        tracemalloc.start()
-        try:
-            with pytest.raises(TooManyBytes):
-                inflate(body, encoding, 64_000_000)
-            assert tracemalloc.get_traced_memory()[1] < 20_000_000
-        finally:
-            tracemalloc.stop()
-
-    def test_takes_what_is_as_plain_as_pictures_and_numbers_are(
-        self, encoding: str, squeeze: Callable[[bytes], bytes]
-    ) -> None:
-        plain = np.random.default_rng(0).bytes(50_000) + bytes(4_000_000)
-        body = squeeze(plain)
-        assert RATIO / 2 < (len(plain) - SLACK) / len(body) < RATIO
-        assert inflate(body, encoding, 64_000_000) == plain
-
-    def test_refuses_what_is_damaged(self, encoding: str, squeeze: Callable[[bytes], bytes]) -> None:
-        whole = squeeze(bytes(100))
-        for body in (b"", b"hello", whole[:-1], whole + b"x", whole[:5] + b"\xff" * 5):
-            with pytest.raises(InvalidParameter, match=encoding):
-                inflate(body, encoding, 1000)
-
-
-def test_gzip_may_be_a_series() -> None:
-    """RFC 1952, section 2.2: what `cat a.gz b.gz` gives. The bounds are those of all together."""
-    parts = [b"", PIXELS.tobytes(), b"", PIXELS.tobytes()]
-    body = b"".join(map(gzip.compress, parts))
-    assert inflate(body, "gzip", 24) == b"".join(parts)
-    with pytest.raises(TooManyBytes, match="inflate to more than 23"):
-        inflate(body, "gzip", 23)
-    for rest in (b"x", gzip.compress(b"x")[:-1], b"\x1f\x8b", bytes(8)):
-        with pytest.raises(InvalidParameter, match="gzip"):
-            inflate(body + rest, "gzip", 1000)
-
-
-def test_a_series_of_gzip_may_not_be_endless() -> None:
-    """What follows is copied with each of them: of millions it would be so many times as much."""
-    one = gzip.compress(b"x")
-    assert inflate(one * MEMBERS, "gzip", 1000) == b"x" * MEMBERS
-    with pytest.raises(InvalidParameter, match="bytes are left over"):
-        inflate(one * (MEMBERS + 1), "gzip", 1000)
-
-
-def test_another_content_encoding_is_refused() -> None:
-    with pytest.raises(InvalidParameter, match="gzip, deflate or none is expected"):
-        inflate(b"", "br", 10)
 
 
 def test_an_answer_is_json_and_then_the_binary_outputs_in_order() -> None:

@@ -1,6 +1,7 @@
 """What /docs, /redoc, /problems and /openapi.json promise."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,72 @@ async def test_errors_of_the_open_inference_protocol_are_documented_in_its_own_f
                 assert all(set(one["value"]) == {"error"} for one in content["examples"].values())
 
 
+async def test_a_refusal_that_may_pass_says_when_to_come_again(document: dict[str, Any]) -> None:
+    told = {"/problems": False, "/v2": False}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for response in operation["responses"].values():
+                [content, *_] = response.get("content", {"": {}}).values()
+                passing = {"queue-full", "not-ready"} & set(content.get("examples", {}))
+                assert bool(passing) == ("Retry-After" in response.get("headers", {})), path
+                if passing:
+                    told["/v2" if path.startswith("/v2/") else "/problems"] = True
+    assert all(told.values())
+
+
+async def test_no_parameter_of_a_query_may_be_null_and_a_choice_is_a_plain_list(
+    document: dict[str, Any],
+) -> None:
+    found = [
+        one for each in operations(document) for one in each.get("parameters", ()) if one["in"] == "query"
+    ]
+    for parameter in found:
+        assert "null" not in str(parameter["schema"]), parameter
+        assert not {"anyOf", "enum"} <= set(parameter["schema"]), parameter
+    choices = {one["name"]: one["schema"]["enum"] for one in found if "enum" in one["schema"]}
+    assert choices["include"] == ["input"]
+    assert {"format", "theme", "preprocess", "kind"} <= set(choices)
+
+
+async def test_the_items_of_every_list_are_told(document: dict[str, Any]) -> None:
+    def lists(part: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(part, dict):
+            if part.get("type") == "array":
+                yield part
+            part = list(part.values())
+        if isinstance(part, list):
+            for one in part:
+                yield from lists(one)
+
+    found = list(lists(document["components"]["schemas"]))
+    assert len(found) > 20
+    for one in found:
+        assert one.get("items") or one.get("prefixItems"), one
+
+
+async def test_an_interval_is_a_pair_wherever_it_stands(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for name in ("ModelSummary", "ModelDetail", "Metrics"):
+        interval = schemas[name]["properties"]["accuracy_interval"]
+        assert (interval["minItems"], interval["maxItems"]) == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+async def test_a_layer_is_offered_for_a_picture_of_one(document: dict[str, Any], method: str) -> None:
+    operation = document["paths"]["/models/{model}/feature-maps"][method]
+    [layer] = [one for one in operation["parameters"] if one["name"] == "layer"]
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    first, *others = [one["value"] for one in layer["examples"].values()]
+    assert first == ""  # filled in: every layer, as when it is left out
+    assert set(others) & {one["name"] for one in example["layers"]}
+
+
+async def test_a_body_of_tensors_says_which_header_it_needs(document: dict[str, Any]) -> None:
+    body = document["paths"]["/v2/models/{model}/infer"]["post"]["requestBody"]
+    for text in (body["description"], body["content"]["application/octet-stream"]["schema"]["description"]):
+        assert "needs the header Inference-Header-Content-Length" in text
+
+
 async def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
     text = (document["components"]["schemas"]).keys()
     assert set(re.findall(r"#/components/schemas/(\w+)", str(document))) == set(text)
@@ -245,7 +312,7 @@ async def test_the_example_of_an_image_sent_speaks_of_no_sample(document: dict[s
     [
         ("/models/{model}/feature-maps", "get", "format", "png and npy need `layer`"),
         ("/models/{model}/feature-maps", "post", "format", "png and npy need `layer`"),
-        ("/models/{model}/training", "get", "against", "the JSON is of the one model"),
+        ("/models/{model}/training", "get", "against", "the JSON describes the first model only"),
         ("/models/{model}/weights", "get", "against", "the JSON has its numbers as `against`"),
         ("/predict/{model}", "post", "invert", "for colour images, it is the same as no"),
     ],

@@ -14,8 +14,9 @@ from tests.service.test_class_names import publish
 
 
 async def test_models_are_listed_with_their_aliases(client: httpx.AsyncClient) -> None:
-    body = (await client.get("/models")).json()
-    TypeAdapter(schemas.ModelList).validate_python(body, strict=True, extra="forbid")
+    answer = await client.get("/models")
+    TypeAdapter(schemas.ModelList).validate_json(answer.content, strict=True, extra="forbid")
+    body = answer.json()
     assert [(one["name"], one["aliases"], one["state"]) for one in body["models"]] == [
         ("stripes", ["mnist"], "ready"),
         ("stripes-colour", ["cifar10"], "ready"),
@@ -43,8 +44,9 @@ async def test_a_version_whose_files_have_changed_is_unavailable_until_they_are_
             answer = await client.post(url, content=image)
             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-ready")
             assert "model.onnx is missing" in answer.json()["detail"]
-        body = (await client.get("/models")).json()
-        TypeAdapter(schemas.ModelList).validate_python(body, strict=True, extra="forbid")
+        answer = await client.get("/models")
+        TypeAdapter(schemas.ModelList).validate_json(answer.content, strict=True, extra="forbid")
+        body = answer.json()
         assert [one["state"] for one in body["models"]] == ["unavailable", "ready"]
         assert body["refused"] == [{"name": "stripes", "version": "1", "reason": "model.onnx is missing"}]
         for path in ("/v2/models/stripes/ready", "/v2/models/mnist/versions/1/ready"):
