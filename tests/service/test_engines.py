@@ -69,7 +69,9 @@ def over_both_cores(engines: list[Engine], images: NDArray[np.uint8]) -> NDArray
 
 
 # bfloat16 is used only for models whose manifest says that it is faithful: so that has to be true. Without tiles for
-# it (AMX) the largest net would take half a minute, and is never run in it.
+# it (AMX) the largest net would take half a minute, and is never run in it. On a busy machine the largest may take
+# minutes in any.
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("name", "engine", "precision"),
     [
