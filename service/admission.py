@@ -20,6 +20,9 @@ take longer than the latest did."""
 LOOKS = 0.1
 """Seconds between two looks at whether all that is under way is in time."""
 
+ORDERING = 0.05
+"""Share of the time that may go into the order of parts."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -57,6 +60,7 @@ class Admission:
         """how many were let in in the turn before"""
         self._hurries, self._looks_at = False, 0.0
         """whether something under way would be late if it took turns, and when that is asked again"""
+        self._orders_at = 0.0
         self._limits = limits
         self._waiting = waiting
 
@@ -158,8 +162,10 @@ class Admission:
         if now >= self._looks_at:
             self._looks_at = now + LOOKS
             self._hurries = self._some_would_be_late(now)
-        if self._hurries:
+        if self._hurries and now >= self._orders_at:
             self._waiting.reorder_parts(lambda parts: most_in_time(parts, self._takes, now))
+            # Of a thousand it takes 2 ms, which may be as long as a run.
+            self._orders_at = now + (asyncio.get_running_loop().time() - now) / ORDERING
 
     def _some_would_be_late(self, now: float) -> bool:
         left = [one.left for one in self.begun]

@@ -6,7 +6,6 @@ a run is on, share the next one, so batches grow with the load and one caller al
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -21,6 +20,7 @@ from service.callers import CallerGoneError, Wanted, always
 from service.deadlines import Deadlines
 from service.errors import DeadlinePassed, NotReady, counted
 from service.lanes import Begun, Entry, Lanes, Rows
+from service.suspects import Suspects
 
 USUAL_ROWS = 64
 """Of a run, and of a part of many rows: more only make it longer, and others wait for it, unless it takes hardly any
@@ -64,8 +64,7 @@ class Batcher(Generic[Results]):
         self.refusal = self._admission.refusal
         self.admit_coming = self._admission.admit_coming
         self._running: list[Entry] = []
-        self._suspects: deque[Entry] = deque()
-        """of a run that failed: each is run again by itself, so that rows that an engine cannot do fail no others"""
+        self._suspects = Suspects()
         self._latest_rows = 1
         """of a run"""
         self._turn_began = 0.0
@@ -89,7 +88,7 @@ class Batcher(Generic[Results]):
     @property
     def waiting_rows(self) -> int:
         """Rows in the queue now, the running ones not counted."""
-        return self._waiting.rows
+        return self._waiting.rows + self._suspects.rows
 
     @property
     def busy(self) -> bool:
@@ -278,7 +277,7 @@ class Batcher(Generic[Results]):
     def _gather(self) -> list[Entry]:
         """Takes from the queue what fits into one run, without those nobody waits for."""
         if self._suspects:
-            return list(filter(_is_wanted, [self._suspects.popleft()]))
+            return list(filter(_is_wanted, [self._suspects.next()]))
         if self._waiting.parts > 1:
             self._admission.order_parts()
         return self._waiting.take(self._admission.run_rows, _is_wanted)
@@ -288,7 +287,8 @@ class Batcher(Generic[Results]):
         blocked = True  # by a failure as well, as far as is known
         try:
             rows = entries[0].rows if len(entries) == 1 else np.concatenate([entry.rows for entry in entries])
-            self._admission.running_rows = self._latest_rows = len(rows)
+            self._latest_rows = len(rows)
+            self._admission.running_rows = len(rows) + self._suspects.rows
             self._observe(len(rows))
             results = self._at_once(rows)
             blocked = results is not None
@@ -301,15 +301,14 @@ class Batcher(Generic[Results]):
             for entry in entries:
                 entry.fail(NotReady(error.detail))
         except Exception as error:
-            if len(entries) > 1:
-                self._suspects.extend(entries)
-            else:
-                entries[0].fail(_failure(error))
+            for entry in self._suspects.blame(entries):
+                entry.fail(_failure(error))
         else:
+            self._suspects.acquit()
             self._deliver(entries, results)
         finally:
             self._running = []
-            self._admission.running_rows = 0
+            self._admission.running_rows = self._suspects.rows
         if blocked:
             await self._let_others_come()
 

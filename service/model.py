@@ -244,6 +244,8 @@ class Model:
             if self.unavailable != before:  # each request finds it out anew
                 log.warning(refused.detail, exc_info=None if known else error)
             raise refused from error
+        if self.unavailable is not None:
+            log.info("%s %s can be opened again", self.name, self.version)
         self.unavailable = None
         give_back()
 
@@ -284,5 +286,5 @@ def _refuse_no_probabilities(answer: NDArray[np.float32]) -> None:
     """Raises ValueError where some row is none: NaN, or all zeros, which OpenVINO makes of it. One sum of all rows, far
     from what rounding does to it, takes 2 µs."""
     rows = len(answer)
-    if not abs(answer.sum() - rows) < 0.5 + SUM_TOLERANCE * rows:
+    if not abs(answer.sum() - rows) < min(0.5 + SUM_TOLERANCE * rows, 0.999):
         raise ValueError("the engine's answer is no probabilities")

@@ -100,6 +100,12 @@ class Successor(Worker):
         super().__init__(config, sockets)
         self.process.name = SUCCESSOR
 
+    @property
+    def exitcode(self) -> int | None:
+        """Whatever it dies of is no reason to stop the others, which answer."""
+        status = super().exitcode
+        return 1 if status == STARTUP_FAILURE else status
+
 
 class Supervisor(Multiprocess):
     """Told to stop, it does not first wait for a worker to be ready that takes the place of another: uvicorn looks at
@@ -131,10 +137,21 @@ class Supervisor(Multiprocess):
         else:
             self.signal_queue.append(number)
 
+    def handle_hup(self) -> None:
+        """A terminal whose first process dies tells those of it a moment before it ends."""
+        if any(self._terminal) and not has_terminal():
+            self.handle_term()
+        else:
+            super().handle_hup()
+
     def keep_subprocess_alive(self) -> None:
         """Looks after the workers, and says that the service runs as soon as one of them answers."""
         self._terminal = (self._terminal[1], self._terminal[1] and has_terminal())
         before = list(self.processes)
+        if self._told and before and not any(map(_stays, before)):
+            # There is nobody whose place could be taken: as at the start.
+            self._told = False
+            multiprocess.Process = Worker  # type: ignore[misc]
         super().keep_subprocess_alive()
         for old, new in zip(before, self.processes, strict=True):
             if new is not old:
@@ -222,6 +239,13 @@ def has_terminal() -> bool:
     except OSError as error:
         return error.errno != errno.ENXIO  # anything else does not say so
     return True
+
+
+def _stays(worker: Any) -> bool:
+    """One that comes may still find that there is nothing to serve."""
+    return worker.exitcode is None and not (
+        isinstance(worker, Successor) and monotonic() < worker._since + AGAIN
+    )
 
 
 def _end(status: int | None) -> str:

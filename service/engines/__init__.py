@@ -70,12 +70,25 @@ def load(name: EngineName) -> Chosen:
         if chosen == "openvino":
             engine.find_processor()
     except Exception as error:  # an import may end with anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        reason = _reason(error)
         if (name, chosen) == ("auto", "openvino"):
             log.warning("OpenVINO is installed and cannot be used, so ONNX Runtime serves: %s", reason)
             return load("onnxruntime")
         raise EngineMissingError(_unusable(chosen, reason)) from error
     return chosen
+
+
+def _reason(error: BaseException) -> str:
+    """Why an import failed: of those that were raised one after another the first that says so; what libraries make of
+    it on the way is advice. Raises KeyboardInterrupt and the like, of which one may have made an ImportError."""
+    chain = [error]
+    while chain[-1].__context__ is not None:
+        chain.append(chain[-1].__context__)
+    for one in chain:
+        if not isinstance(one, Exception):
+            raise one from None
+    cause = next((one for one in reversed(chain) if isinstance(one, ImportError | OSError)), error)
+    return (str(cause).strip() or type(cause).__name__).splitlines()[-1]
 
 
 def _is_installed(name: str) -> bool:

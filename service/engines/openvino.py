@@ -45,8 +45,11 @@ class OpenVino:
 
     @staticmethod
     def find_processor() -> None:
-        """Raises RuntimeError where the part of OpenVINO that runs graphs on processors is not there."""
+        """Raises RuntimeError where the part of OpenVINO that runs graphs on processors is not there, or the one that
+        reads ONNX."""
         ov.Core().get_property("CPU", "FULL_DEVICE_NAME")
+        if "onnx" not in ov.frontend.FrontEndManager().get_available_front_ends():
+            raise RuntimeError("it has nothing that reads ONNX")
 
     @property
     def outputs(self) -> tuple[str, ...]:

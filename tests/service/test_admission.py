@@ -1,8 +1,10 @@
 """Whom the batcher refuses: with runs that the tests hold open, so that nothing depends on time."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import nullcontext
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -372,6 +374,30 @@ async def test_what_is_under_way_is_looked_through_now_and_then(monkeypatch: pyt
         assert turns(waiting) == order
 
 
+@pytest.mark.parametrize(("takes", "most"), [(0.002, 3), (0.000_01, 100)])
+async def test_the_order_takes_a_twentieth_of_the_time_at_most(
+    takes: float, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, waiting = asyncio.get_running_loop(), Lanes()
+    now = loop.time()
+    times = 0
+
+    def as_they_are(parts: Iterable[Entry], *_: Any) -> list[Entry]:
+        nonlocal now, times
+        times, now = times + 1, now + takes
+        return list(parts)
+
+    monkeypatch.setattr(loop, "time", lambda: now)
+    monkeypatch.setattr("service.admission.most_in_time", as_they_are)
+    admission = Admission(Limits(), waiting, part_rows=64)
+    admission.load.learn(SECOND, 1.0)
+    under_way(admission, waiting, [(700, 10, False), (600, 9.5, False)], now)
+    for _ in range(100):
+        admission.order_parts()
+        now += 0.001
+    assert times == most
+
+
 @pytest.mark.parametrize(
     ("sizes", "rows_a_second", "order"),
     [
@@ -381,9 +407,10 @@ async def test_what_is_under_way_is_looked_through_now_and_then(monkeypatch: pyt
     ],
 )
 async def test_requests_are_late_one_by_one_and_not_all_together(
-    sizes: list[int], rows_a_second: int, order: list[int]
+    sizes: list[int], rows_a_second: int, order: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A part comes when the one before is done, which is just after the next run has begun."""
+    monkeypatch.setattr("service.admission.ORDERING", inf)  # runs take no time here
     ran: list[int] = []
 
     async def lets_others_run(batch: Floats) -> Floats:

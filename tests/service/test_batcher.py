@@ -10,7 +10,7 @@ import service.batcher
 from service.admission import Limits
 from service.batcher import Batcher, RunError
 from service.callers import CallerGoneError
-from service.errors import DeadlinePassed, NotReady
+from service.errors import DeadlinePassed, NotReady, QueueFull
 from tests.service.loop_turns import LoopTurns
 from tests.service.test_load import flood
 
@@ -597,6 +597,50 @@ async def test_rows_that_an_engine_cannot_do_fail_nobody_but_their_caller(at_onc
     assert answers == [[[1], [2]], [[3]], [[4]], [[5]]]
     assert ran[0] in ([13, 3, 4, 5], [1, 2, 13, 3])  # and then each by itself, before anybody else
     assert sorted(len(each) for each in ran[1:5]) in ([1, 1, 1, 1], [1, 1, 1, 2])
+
+
+@pytest.mark.parametrize(("fail", "told"), [(7, 10), (8, 0)])
+async def test_an_engine_that_cannot_do_anything_is_not_tried_for_each(fail: int, told: int) -> None:
+    """Where the first eight of a failed run fail again, all others are told."""
+    ran = 0
+
+    async def fails(batch: Floats) -> Floats:
+        nonlocal ran
+        ran += 1
+        if len(batch) > 1 or batch[0, 0] < fail:
+            raise ArithmeticError
+        return batch
+
+    batcher = Batcher(fails, Limits())
+    calls = (batcher.submit(rows(n)) for n in range(fail + 10))
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(not isinstance(answer, BaseException) for answer in answers) == told
+    assert {type(answer) for answer in answers} <= {RunError, list}
+    assert ran == 1 + fail + told
+
+
+async def test_rows_that_wait_for_a_second_run_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    engine.open.clear()
+
+    async def fails(batch: Floats) -> Floats:
+        if len(batch) > 1:
+            raise ArithmeticError
+        return await engine(batch)
+
+    batcher = Batcher(fails, Limits(max_delay=3.5))
+    batcher.load.learn(rows=1, seconds=1)
+    calls = [asyncio.create_task(batcher.submit(rows(n))) for n in range(4)]
+    await engine.busy.wait()
+    assert batcher.waiting_rows == 3
+    let_in = asyncio.create_task(batcher.submit(rows(9)))  # the first in its lane always is
+    await let_others_run()
+    with pytest.raises(QueueFull, match="5 s of work"):
+        await batcher.submit(rows(9))
+    engine.open.set()
+    await asyncio.gather(*calls, let_in)
+    assert batcher.waiting_rows == 0
+    assert batcher._admission.running_rows == 0
 
 
 async def test_a_second_run_waits_for_no_company() -> None:

@@ -183,6 +183,50 @@ def test_a_worker_that_hangs_is_told(
     assert caplog.messages == ["Child process [1] does not answer, and is killed"]
 
 
+def test_one_that_comes_later_stops_no_others_by_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("service.workers.monotonic", lambda: now)
+    successor = Successor(Config("math:floor"), [])
+    successor._since = now
+    successor.process = Process(STARTUP_FAILURE)  # type: ignore[assignment]
+    assert successor.is_alive()
+    assert successor.exitcode == 1
+    now += AGAIN
+    assert not successor.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("others", "first"),
+    [
+        ([Process(1), Process(1)], True),  # nobody answers
+        ([Process(1), Process(None)], False),
+        ([Process(1), "came just now"], True),  # which may still find that there is nothing to serve
+        ([Process(1), "came long ago"], False),
+    ],
+)
+def test_where_nobody_is_left_it_is_as_at_the_start(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, others: list[Any], first: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("service.workers.monotonic", lambda: now)
+    supervisor._told = True
+    others, dead = [*others], sum(isinstance(other, Process) and other.exitcode == 1 for other in others)
+    for at, other in enumerate(others):
+        if isinstance(other, str):
+            others[at] = came = Successor.__new__(Successor)
+            came.process = Process(None, 3)  # type: ignore[assignment]
+            came._since = now - (0 if other == "came just now" else AGAIN)
+            monkeypatch.setattr(came, "ping", lambda _: True)
+            monkeypatch.setattr(came, "is_ready", lambda: False)
+    monkeypatch.setattr(multiprocess, "Process", Successor)
+    started: list[type] = []
+    monkeypatch.setattr(Worker, "start", lambda self: started.append(type(self)))
+    supervisor.processes = others
+    supervisor.keep_subprocess_alive()
+    assert multiprocess.Process is (Worker if first else Successor)
+    assert started == [Worker if first else Successor] * dead
+
+
 @pytest.mark.parametrize(("status", "end"), [(1, "with status 1"), (-9, "by signal 9 (Killed)")])
 def test_of_a_worker_that_died_it_is_told_how(
     supervisor: Supervisor, caplog: pytest.LogCaptureFixture, status: int, end: str
@@ -252,6 +296,18 @@ def test_the_end_of_its_terminal_stops_a_service_of_several_unless_that_is_not_t
     stops = ends and not nohup
     assert supervisor.should_exit.is_set() == stops
     assert supervisor.signal_queue == [signal.SIGTERM if stops else signal.SIGHUP]
+
+
+def test_a_terminal_may_end_a_moment_after_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    answers = iter([True, True, False])
+    monkeypatch.setattr("service.workers.has_terminal", lambda: next(answers))
+    supervisor = Supervisor(Config("math:floor", workers=2), sockets=[])
+    supervisor._renew(signal.SIGHUP, None)
+    assert not supervisor.should_exit.is_set()
+    supervisor.handle_signals()
+    assert supervisor.should_exit.is_set()
 
 
 # Of a process that has one, and whose terminal ends.

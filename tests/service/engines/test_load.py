@@ -1,6 +1,7 @@
 """Which engine serves, where the one that was meant is not all there."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.machinery import ModuleSpec
@@ -33,9 +34,35 @@ class Core:
     def get_property(self, *_):
         raise RuntimeError('Exception from src/core.cpp:7:\\nDevice with "CPU" name is not registered\\n')
 """
+WITHOUT_A_READER = """
+class CompiledModel: ...
+class Core:
+    def get_property(self, *_): ...
+class frontend:
+    class FrontEndManager:
+        def get_available_front_ends(self):
+            return ["ir"]
+"""
+WITH_ADVICE = """
+try:
+    raise ImportError("libx.so: cannot open")
+except ImportError as error:
+    try:
+        {}["y"]
+    except KeyError:
+        raise ImportError(f"{error}: ask for help")
+"""
+STOPPED = """
+try:
+    raise KeyboardInterrupt
+except KeyboardInterrupt as error:
+    raise ImportError("initialization failed") from error
+"""
 BROKEN = {
     'raise ImportError("libopenvino.so: cannot open")': "libopenvino.so: cannot open",
     WITHOUT_A_PART: 'Device with "CPU" name is not registered',
+    WITHOUT_A_READER: "it has nothing that reads ONNX",
+    WITH_ADVICE: "libx.so: cannot open",
 }
 
 
@@ -46,7 +73,9 @@ def loaded(packages: Path, *names: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("package", BROKEN, ids=["cannot-be-imported", "without-a-part"])
+@pytest.mark.parametrize(
+    "package", BROKEN, ids=["cannot-be-imported", "without-a-part", "without-a-reader", "with-advice"]
+)
 def test_where_openvino_does_not_work_onnx_runtime_serves_unless_it_was_asked_for_by_name(
     tmp_path: Path, package: str
 ) -> None:
@@ -60,6 +89,16 @@ def test_where_openvino_does_not_work_onnx_runtime_serves_unless_it_was_asked_fo
         f"the engine openvino cannot be used: {reason}; `uv sync --extra openvino --reinstall-package openvino` "
         "installs it anew, and CONVSCOPE_ENGINE=onnxruntime does without"
     )
+
+
+@pytest.mark.parametrize("name", ["auto", "openvino"])
+def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(tmp_path: Path, name: str) -> None:
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino" / "__init__.py").write_text(STOPPED)
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        loaded(tmp_path, name)
+    assert raised.value.returncode == -signal.SIGINT
+    assert raised.value.output == ""
 
 
 def test_openvino_is_imported_only_where_it_serves_and_without_what_converts_models(tmp_path: Path) -> None:

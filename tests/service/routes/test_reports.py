@@ -121,6 +121,7 @@ async def test_a_figure_is_of_the_model_that_is_served_whatever_its_folder_says_
     [
         (f"{MODEL}/layers/nope/weights", 404, "unknown-layer", "it has conv2d"),
         (f"{MODEL}/layers/flatten/weights", 404, "unknown-layer", "those with weights are conv2d"),
+        (f"{MODEL}/layers/flatten/weights?format=png", 404, "unknown-layer", "those with weights are conv2d"),
         (f"{MODEL}/weights?against=nobody", 404, "unknown-model", "mnist-baseline"),
         (f"{MODEL}/training?against=nobody", 404, "unknown-model", "mnist-baseline"),
         (f"{MODEL}/training?against=nobody&format=png", 404, "unknown-model", "mnist-baseline"),
