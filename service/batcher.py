@@ -34,7 +34,8 @@ Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 
 class RunError(Exception):
-    """A run of these rows alone failed; `__cause__` says why. No others are touched."""
+    """A run of these rows by themselves failed, or so many of others before them that it was not tried; `__cause__` says
+    why."""
 
 
 class Batcher(Generic[Results]):
@@ -87,7 +88,7 @@ class Batcher(Generic[Results]):
 
     @property
     def waiting_rows(self) -> int:
-        """Rows in the queue now, the running ones not counted."""
+        """Rows that wait for a run now, the running ones not counted."""
         return self._waiting.rows + self._suspects.rows
 
     @property

@@ -1,6 +1,8 @@
 """The batcher with runs that the tests hold open, so that nothing depends on time."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +46,21 @@ async def occupied(engine: Engine, batcher: Batcher[Floats]) -> asyncio.Task[lis
     first = asyncio.create_task(batcher.submit(rows(0)))
     await engine.busy.wait()
     return first
+
+
+def only_single(
+    engine: Engine, ran: list[list[float]] | None = None
+) -> Callable[[Floats], Coroutine[Any, Any, Floats]]:
+    """An engine that can do no more than one row in a run. `ran` is told all that it was given."""
+
+    async def run(batch: Floats) -> Floats:
+        if ran is not None:
+            ran.append(batch[:, 0].tolist())
+        if len(batch) > 1:
+            raise ArithmeticError
+        return await engine(batch)
+
+    return run
 
 
 def flooded(batcher: Batcher[Floats]) -> None:
@@ -619,16 +636,11 @@ async def test_an_engine_that_cannot_do_anything_is_not_tried_for_each(fail: int
     assert ran == 1 + fail + told
 
 
-async def test_rows_that_wait_for_a_second_run_count(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_that_wait_for_a_second_run_count() -> None:
     engine = Engine()
     engine.open.clear()
 
-    async def fails(batch: Floats) -> Floats:
-        if len(batch) > 1:
-            raise ArithmeticError
-        return await engine(batch)
-
-    batcher = Batcher(fails, Limits(max_delay=3.5))
+    batcher = Batcher(only_single(engine), Limits(max_delay=3.5))
     batcher.load.learn(rows=1, seconds=1)
     calls = [asyncio.create_task(batcher.submit(rows(n))) for n in range(4)]
     await engine.busy.wait()
@@ -660,14 +672,8 @@ async def test_a_second_run_waits_for_no_company() -> None:
 async def test_who_waits_for_a_second_run_has_a_deadline_and_may_leave() -> None:
     engine, ran = Engine(), list[list[float]]()
 
-    async def fails(batch: Floats) -> Floats:
-        ran.append(batch[:, 0].tolist())
-        if len(batch) > 1:
-            raise ArithmeticError
-        return await engine(batch)
-
     engine.open.clear()
-    batcher = Batcher(fails, Limits())
+    batcher = Batcher(only_single(engine, ran), Limits())
     now = asyncio.get_running_loop().time()
     one = asyncio.create_task(batcher.submit(rows(1)))
     late = asyncio.create_task(batcher.submit(rows(2), deadline=now + 0.05))
@@ -688,12 +694,7 @@ async def test_who_waits_for_a_second_run_is_told_of_the_stop() -> None:
     engine = Engine()
     engine.open.clear()
 
-    async def fails(batch: Floats) -> Floats:
-        if len(batch) > 1:
-            raise ArithmeticError
-        return await engine(batch)
-
-    batcher = Batcher(fails, Limits())
+    batcher = Batcher(only_single(engine), Limits())
     calls = [asyncio.create_task(batcher.submit(rows(n))) for n in range(3)]
     await engine.busy.wait()
     await batcher.drain(0)
