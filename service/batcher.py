@@ -34,8 +34,7 @@ Results = TypeVar("Results", bound=NDArray[Any] | Sequence[Any])
 
 
 class RunError(Exception):
-    """A run of these rows by themselves failed, or so many of others before them that it was not tried; `__cause__` says
-    why."""
+    """A run of these rows alone failed, or so many of others that it was not tried; `__cause__` says why."""
 
 
 class Batcher(Generic[Results]):
